@@ -1,0 +1,62 @@
+import type { Column } from "./types.ts";
+
+/** SQL of the engine. */
+export type Sql = string;
+
+export type OnFail = "warn" | "reject" | "fail";
+
+/** How much may fail before the check does: an absolute count or a share (0–1) of the rows. Default: none. */
+export interface Threshold {
+  max?: number;
+  max_share?: number;
+}
+
+export interface CheckContext {
+  /** The columns of the rows that are measured. */
+  columns: Column[];
+  /** Key columns of the dataset; empty when it has none. */
+  key: string[];
+  /** The column that holds the split, when the flow assigns one. */
+  split?: string;
+  /** A FROM item with the rows of another dataset. Throws `not-found`. */
+  dataset(name: string): Sql;
+  /** A FROM item with the rows that are already in the dataset (append, merge), or undefined for the first version and for replace. */
+  previous?: Sql;
+  /** The moment of the run: milliseconds since the epoch. */
+  now: number;
+}
+
+export interface Verdict {
+  status: "passed" | "warned" | "failed";
+  /** One sentence for people, with the numbers in it. */
+  message: string;
+  /** Rows that fail, when the check is about rows. */
+  failing?: number;
+  /** What was measured, for machines. */
+  measured: Record<string, number | string | boolean | null>;
+}
+
+/** Values of the expressions that `measure` named; counts arrive as `bigint` or `number`, all else as the engine gives it. */
+export type Measured = Record<string, unknown>;
+
+/**
+ * A check is two pure halves, so that all checks of a dataset share one scan.
+ *
+ * `measure` gives aggregate expressions over the relation `data`; `judge` turns their values into a verdict; `failing` is the
+ * predicate of the rows that fail (never null: wrap in `coalesce(…, false)`), which quarantine uses.
+ */
+export interface Check<Options> {
+  measure(options: Options, context: CheckContext): Record<string, Sql>;
+  judge(options: Options, measured: Measured, context: CheckContext): Verdict;
+  failing?(options: Options, context: CheckContext): Sql;
+  /** When `failing` needs window functions (duplicates): a predicate over `data` that is put into QUALIFY instead of WHERE. */
+  qualify?(options: Options, context: CheckContext): Sql;
+  /** Facts that Parquet footers already give (rows, nulls, min, max) may answer the check without a scan. */
+  fromStatistics?(options: Options, statistics: Statistics): Measured | undefined;
+}
+
+/** What is known without a scan. `min` and `max` are in the engine's notation and undefined where unknown. */
+export interface Statistics {
+  rows: number;
+  columns: Record<string, { nulls?: number; min?: string; max?: string; nan?: boolean }>;
+}

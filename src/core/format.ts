@@ -1,0 +1,52 @@
+import type { Column } from "./types.ts";
+import type { FileRef } from "./source.ts";
+import type { Sql } from "./check.ts";
+
+/** How the engine reads files of a format by itself. */
+export interface NativeReader {
+  /**
+   * A FROM item that reads `files` and fails on the first record that does not fit.
+   * Without `columns` the engine infers them.
+   */
+  scan(files: readonly FileRef[], columns?: readonly Column[]): Sql;
+  /**
+   * For the second pass, when `scan` failed on the data: statements and FROM items that give the good records and the bad ones.
+   * `prepare` runs first. `rejected` has columns reason, origin, record (all text).
+   * Absent: the format cannot tell good from bad inside a file, so the whole file is refused.
+   */
+  tolerant?(files: readonly FileRef[], columns: readonly Column[]): TolerantScan;
+}
+
+export interface TolerantScan {
+  prepare?: Sql[];
+  good: Sql;
+  rejected: Sql;
+  cleanup?: Sql[];
+}
+
+/** A format that the engine cannot read: a child process turns one file into typed text, within a deadline and a memory cap. */
+export interface Converter {
+  /** Module whose default export is a `ConvertFile`; loaded in the child. */
+  module: URL;
+}
+
+/** Runs in the child. Yields the columns first, then bytes of CSV or NDJSON that have them. */
+export type ConvertFile = (file: FileRef, options: Record<string, unknown>) => AsyncIterable<Converted>;
+export type Converted =
+  | { columns: Column[]; format: "csv" | "ndjson"; encodings?: Record<string, "json" | "hex" | "base64"> }
+  | Uint8Array
+  | { rejected: { reason: string; origin: string; record: string } };
+
+export interface Format {
+  native?: NativeReader;
+  converter?: Converter;
+  /** Options of the engine's COPY … TO for export: `FORMAT parquet, COMPRESSION zstd`. */
+  copy?: Sql;
+}
+
+export interface FormatCapabilities {
+  read: boolean;
+  write: boolean;
+  /** Bad records are told apart from good ones within one file. */
+  rejects: boolean;
+}

@@ -1,0 +1,52 @@
+/** One object or file of a store. Paths are relative to the store's root, with `/`, and never start with one. */
+export interface Entry {
+  path: string;
+  size: number;
+  /** Milliseconds since the epoch. */
+  modified: number;
+  etag?: string;
+}
+
+export interface RandomAccess extends AsyncDisposable {
+  readonly size: number;
+  /** Exactly `length` bytes, or an error: a short read is never silent. */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+/** An object, block or file storage medium that holds datasets. Everything is durable when the promise resolves. */
+export interface Store extends AsyncDisposable {
+  /** How people and other engines name the root: `/data/lake`, `s3://bucket/prefix`. Without trailing slash. */
+  readonly url: string;
+  /** Reaches the medium and proves that a conditional create works on it. Throws `unsupported` where it does not. */
+  check(signal?: AbortSignal): Promise<void>;
+  /** Throws `not-found`. */
+  open(path: string): Promise<RandomAccess>;
+  /** The whole object. Throws `not-found`. */
+  read(path: string): Promise<Uint8Array>;
+  /** With `ifAbsent`, throws `already-exists` when the path exists; exactly one of several writers wins. */
+  write(path: string, bytes: Uint8Array, options?: { ifAbsent?: boolean }): Promise<Entry>;
+  /** Brings a local file in, by moving it where that is possible. The local file is gone afterwards. */
+  adopt(file: string, path: string): Promise<Entry>;
+  /** All entries below a prefix (a folder), in no particular order. An absent folder is empty. */
+  list(prefix: string): AsyncIterable<Entry>;
+  /** No error when it is absent. */
+  remove(path: string): Promise<void>;
+  /** What is written into table metadata and given to engines: the absolute name of a path. */
+  uri(path: string): string;
+  /** Where the path lies on this machine's file system, when the store is one. */
+  local?(path: string): string;
+}
+
+export interface StoreCapabilities {
+  /** The medium is a file system of this machine. */
+  local: boolean;
+  /** Survives the loss of the machine. */
+  durable: boolean;
+  /** Objects must be restored before they can be read. */
+  archive: boolean;
+}
+
+export interface StoreContext {
+  connection: string;
+  folder: string;
+}

@@ -1,0 +1,141 @@
+import type { Column, Cursor, Entry, LeafStatistics, Sql, StagedFile, Store } from "../core/index.ts";
+
+/** One snapshot of a dataset. People write `orders@7`; 7 is the Iceberg sequence number of the snapshot. */
+export interface Version {
+  number: number;
+  snapshotId: bigint;
+  /** Milliseconds since the epoch. */
+  time: number;
+  operation: "append" | "overwrite" | "replace" | "delete";
+  rows: number;
+  files: number;
+  bytes: number;
+  /** Iceberg's summary, ours included: keys of ours start with `millrace.`. */
+  summary: Record<string, string>;
+  tags: string[];
+  /** False for versions that a rollback left behind. */
+  current: boolean;
+  schemaId: number;
+}
+
+/** A data file as the current or a past version names it. */
+export interface DataFile {
+  /** Path in the store. */
+  path: string;
+  rows: number;
+  bytes: number;
+  /** Lower-case hexadecimal; undefined for files of other writers. */
+  sha256?: string;
+  /** Version that added it. */
+  version: number;
+  statistics: Record<number, LeafStatistics>;
+}
+
+export type SchemaPolicy = "evolve" | "freeze" | "reject";
+
+/** A column as somebody wants it, matched to the dataset by name (or by `renamedFrom`). */
+export interface WantedColumn extends Column {
+  renamedFrom?: string;
+}
+
+/** What to commit. The dataset reads its newest state, rebases where that is safe and throws `conflict` where it is not. */
+export interface Change {
+  operation: "append" | "overwrite" | "replace" | "delete";
+  add: StagedFile[];
+  /** Paths of data files that leave the dataset. */
+  remove?: string[];
+  /** `replace`: all files of the current version leave. */
+  removeAll?: boolean;
+  /** Idempotency: when a snapshot in the history has this id, nothing is committed and that version is returned. */
+  runId?: string;
+  /** The dataset's cursor for the flow must still be this, else `conflict`. `null`: none yet. Undefined: not checked. */
+  expectCursor?: { flow: string; cursor: Cursor | null };
+  /** The version the change was computed from. Required when `remove` or `removeAll` is given; any newer version then conflicts. */
+  base?: number;
+  /** Columns of the new schema with ids from `evolve`, when the schema changes. */
+  columns?: Column[];
+  /** Written into the snapshot summary; keys must start with `millrace.`. */
+  summary?: Record<string, string>;
+}
+
+export interface VerifyProblem {
+  version: number;
+  file: string;
+  problem: string;
+}
+
+export interface VerifyReport {
+  versions: number;
+  files: number;
+  rows: number;
+  bytes: number;
+  problems: VerifyProblem[];
+}
+
+export interface GcOptions {
+  /** Only say what would go. */
+  dryRun?: boolean;
+  /** Unreferenced files younger than this stay: they may belong to a running writer. Default 24 h. Milliseconds. */
+  minimumAgeMs?: number;
+  /** Versions older than this expire first, tags and the newest `keepVersions` excepted. Milliseconds. */
+  expireOlderThanMs?: number;
+  keepVersions?: number;
+  /** Paths that must stay whatever the metadata says: staged files of unfinished runs, leases. */
+  protect?: (path: string) => boolean;
+}
+
+export interface GcReport {
+  expired: number[];
+  removed: Entry[];
+  kept: number;
+  bytes: number;
+}
+
+export interface Dataset {
+  readonly name: string;
+  readonly store: Store;
+  /** Folder of the dataset in the store. */
+  readonly folder: string;
+  /** Reads the newest metadata again. */
+  refresh(): Promise<void>;
+  /** All versions that are retained, oldest first. */
+  versions(): Version[];
+  /** The current version; undefined for a dataset that has no snapshot yet. */
+  current(): Version | undefined;
+  /** `7`, a tag, or undefined for the current one. Throws `not-found` with what there is. */
+  version(reference?: string | number): Version;
+  /** Columns with field ids, of the current schema or of a version. */
+  columns(version?: Version): Column[];
+  /** Data files of a version, default the current one. */
+  files(version?: Version): Promise<DataFile[]>;
+  /** A FROM item that reads a version with the engine, columns resolved by field id. An empty version gives a typed empty relation. */
+  relation(version?: Version, files?: readonly DataFile[]): Promise<Sql>;
+  /** The cursor that the newest snapshot of the current history holds for a flow. */
+  cursor(flow: string): Cursor | undefined;
+  /** The version that a run committed, if it did. */
+  versionOfRun(runId: string): Version | undefined;
+  /** The columns after taking in `wanted` by the policy; ids assigned. Throws `schema` naming column, both types and the setting. */
+  evolve(wanted: readonly WantedColumn[], policy: SchemaPolicy): { columns: Column[]; changed: boolean };
+  commit(change: Change): Promise<Version>;
+  /** A schema change without data: add, widen, rename, drop. */
+  alter(columns: Column[]): Promise<void>;
+  tag(name: string, version: Version): Promise<void>;
+  untag(name: string): Promise<void>;
+  /** Makes an earlier version the current one again. Nothing is lost: later versions stay until they expire. */
+  rollback(version: Version): Promise<void>;
+  /** Drops versions from the metadata; files go with `gc`. */
+  expire(versions: readonly Version[]): Promise<void>;
+  gc(options?: GcOptions): Promise<GcReport>;
+}
+
+/** The built-in catalog: a folder per dataset in one store. */
+export interface Catalog {
+  readonly store: Store;
+  /** Names of the datasets, sorted. */
+  list(): Promise<string[]>;
+  exists(name: string): Promise<boolean>;
+  /** Throws `not-found` with the nearest name. */
+  open(name: string): Promise<Dataset>;
+  /** Throws `already-exists`. The first metadata file is created conditionally. */
+  create(name: string, columns: readonly Column[]): Promise<Dataset>;
+}

@@ -29,6 +29,8 @@ export interface Example {
 
 export interface SourceDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, SourceCapabilities> {
   kind: "source";
+  /** Local folders and files that the engine must be let into; relative ones are taken from `folder`. */
+  localPaths?(options: z.output<Options>, folder: string): string[];
   load(): Promise<{ open(options: z.output<Options>, context: SourceContext): Promise<Source> }>;
 }
 
@@ -48,6 +50,20 @@ export interface FormatDefinition<Options extends z.ZodType = z.ZodType> extends
 export interface CheckDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, { rows: boolean }> {
   kind: "check";
   load(): Promise<Check<z.output<Options>>>;
+}
+
+/** What the generated registry knows without loading a module. */
+export interface RegistryEntry<Module> {
+  title: string;
+  summary: string;
+  load(): Promise<Module>;
+}
+
+export interface Registry {
+  sources: Record<string, RegistryEntry<SourceDefinition>>;
+  stores: Record<string, RegistryEntry<StoreDefinition>>;
+  formats: Record<string, RegistryEntry<FormatDefinition>>;
+  checks: Record<string, RegistryEntry<CheckDefinition>>;
 }
 
 export type Definition = SourceDefinition | StoreDefinition | FormatDefinition | CheckDefinition;

@@ -1,0 +1,202 @@
+import {
+  MillraceError,
+  type CheckContext,
+  type Column,
+  type ColumnFacts,
+  type Sql,
+  type StagedFile,
+  type Statistics,
+} from "../core/index.ts";
+import type { Dataset } from "../dataset/index.ts";
+import { stagedRelation } from "../engine/index.ts";
+import { leakageChecks } from "../feed/leakage.ts";
+import { measureChecks, planChecks, quarantineSelect, type PlannedCheck } from "../quality/index.ts";
+import type { Flow } from "./flow.ts";
+import type { LakeHandles } from "./lake.ts";
+import { loadCheck } from "./modules.ts";
+import { rejectedColumns, rejectedName } from "./rejected.ts";
+import type { CheckResult } from "./report.ts";
+import type { RunPlan } from "./runs.ts";
+import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
+import { mergeStatistics } from "./statistics.ts";
+
+export interface Audited {
+  files: StagedFile[];
+  rejectedFiles: StagedFile[];
+  /** Rows that checks moved out. */
+  rejected: number;
+  checks: CheckResult[];
+  columns: Record<string, ColumnFacts>;
+  failed: boolean;
+}
+
+/** A FROM item over staged files. */
+export function relationOf(lake: LakeHandles, files: readonly StagedFile[], columns: readonly Column[]): Sql {
+  return stagedRelation(
+    files.map((file) => lake.store.local?.(file.path) ?? lake.store.uri(file.path)),
+    columns,
+  );
+}
+
+/**
+ * Measures the staged files in one scan, moves failing rows out where a check says `reject`, and judges what is left.
+ * Nothing is published here.
+ */
+export async function audit(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  staged: readonly StagedFile[],
+  dataset: Dataset | undefined,
+  signal?: AbortSignal,
+): Promise<Audited> {
+  const engine = await lake.engine();
+  const context = await contextOf(lake, flow, plan, dataset);
+  const planned = await planChecks(flow.checks, context, (name) => loadCheck(lake.registry, name));
+  const measure = async (checks: readonly PlannedCheck[], files: readonly StagedFile[]): Promise<CheckResult[]> =>
+    measureChecks(checks, {
+      relation: relationOf(lake, files, plan.output),
+      engine,
+      statistics: mergeStatistics(files, plan.output),
+      ...(signal ? { signal } : {}),
+    });
+
+  let files = [...staged];
+  let rejectedFiles: StagedFile[] = [];
+  let rejected = 0;
+  let checks = await measure(planned, files);
+  const rejecting = planned.filter((check, index) => check.spec.on_fail === "reject" && (checks[index]!.failing ?? 0) > 0);
+  if (rejecting.length > 0) {
+    const moved = await quarantine(lake, plan, files, rejecting, signal);
+    files = moved.files;
+    rejectedFiles = moved.rejectedFiles;
+    rejected = moved.rejected;
+    // What is published is what is left, so the other checks are judged on that.
+    const others = planned.filter((check) => check.spec.on_fail !== "reject");
+    const again = await measure(others, files);
+    checks = checks.map((result, index) => {
+      const at = others.indexOf(planned[index]!);
+      if (at >= 0) return again[at]!;
+      const count = moved.byCheck.get(result.check);
+      return count === undefined ? result : { ...result, rejected: count };
+    });
+  }
+  if (flow.split !== undefined && flow.split.leakage !== "off" && files.length > 0) {
+    const relations = [relationOf(lake, files, plan.output)];
+    if (context.previous !== undefined) relations.unshift(context.previous);
+    checks.push(...(await leakageChecks(flow.split, { relations, columns: plan.output, key: plan.key }, engine)));
+  }
+  const failed = checks.some((result) => result.status === "failed");
+  const statistics = mergeStatistics(files, plan.output);
+  const columns = Object.fromEntries(
+    Object.entries(statistics.columns).map(([name, facts]) => [
+      name,
+      {
+        nulls: facts.nulls ?? 0,
+        ...(facts.min === undefined ? {} : { min: facts.min }),
+        ...(facts.max === undefined ? {} : { max: facts.max }),
+      },
+    ]),
+  );
+  return { files, rejectedFiles, rejected, checks, columns, failed };
+}
+
+async function contextOf(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  dataset: Dataset | undefined,
+): Promise<CheckContext> {
+  const relations = new Map<string, Sql>();
+  for (const name of await lake.catalog.list()) {
+    if (!JSON.stringify(flow.checks).includes(JSON.stringify(name))) continue;
+    relations.set(name, await (await lake.catalog.open(name)).relation());
+  }
+  const previous = dataset?.current() === undefined || flow.mode === "replace" ? undefined : await dataset.relation();
+  return {
+    columns: plan.output,
+    key: plan.key,
+    ...(flow.split === undefined ? {} : { split: flow.split.into }),
+    dataset(name) {
+      const relation = relations.get(name);
+      if (relation === undefined) {
+        throw new MillraceError("not-found", `there is no dataset \`${name}\``, { hint: "`millrace datasets` lists them" });
+      }
+      return relation;
+    },
+    ...(previous === undefined ? {} : { previous }),
+    now: Date.parse(plan.startedAt),
+  };
+}
+
+interface Moved {
+  files: StagedFile[];
+  rejectedFiles: StagedFile[];
+  rejected: number;
+  byCheck: Map<string, number>;
+}
+
+/** Rewrites the files that hold failing rows. Files without any stay as they are, unless a check looks across rows. */
+async function quarantine(
+  lake: LakeHandles,
+  plan: RunPlan,
+  files: readonly StagedFile[],
+  rejecting: readonly PlannedCheck[],
+  signal?: AbortSignal,
+): Promise<Moved> {
+  const engine = await lake.engine();
+  const name = rejectedName(plan.dataset);
+  const acrossRows = rejecting.some((check) => check.definition.qualify !== undefined);
+  const groups = acrossRows ? [[...files]] : files.map((file) => [file]);
+  const moved: Moved = { files: [], rejectedFiles: [], rejected: 0, byCheck: new Map() };
+  for (const group of groups) {
+    const { good, bad } = quarantineSelect(relationOf(lake, group, plan.output), rejecting);
+    const counts = await engine.query(`SELECT "check", count(*) AS rows FROM (${bad}) GROUP BY 1`, signal);
+    const rows = group.reduce((sum, file) => sum + file.rows, 0);
+    if (counts.length === 0) {
+      moved.files.push(...group);
+      continue;
+    }
+    for (const count of counts) {
+      moved.byCheck.set(String(count.check), (moved.byCheck.get(String(count.check)) ?? 0) + Number(count.rows));
+    }
+    const kept = await engine.write(good, {
+      columns: plan.output,
+      folder: await stagingFolder(lake, plan.dataset),
+      prefix: stagedPrefix(plan.run, "kept"),
+      ...(signal ? { signal } : {}),
+    });
+    const origin = originExpression(plan);
+    const refused = await engine.write(
+      `SELECT reason, "check", ${origin} AS origin, record, '${plan.run}' AS run, TIMESTAMPTZ '${plan.startedAt}' AS rejected_at FROM (${bad})`,
+      {
+        columns: rejectedColumns,
+        folder: await stagingFolder(lake, name),
+        prefix: stagedPrefix(plan.run, "refused"),
+        ...(signal ? { signal } : {}),
+      },
+    );
+    const keptRows = kept.reduce((sum, file) => sum + file.rows, 0);
+    const refusedRows = refused.reduce((sum, file) => sum + file.rows, 0);
+    if (keptRows + refusedRows !== rows) {
+      throw new MillraceError("internal", `${rows} rows were checked, but ${keptRows} were kept and ${refusedRows} refused`, {
+        where: { run: plan.run, dataset: plan.dataset },
+      });
+    }
+    moved.files.push(...(await adoptFiles(lake, plan.dataset, kept)));
+    moved.rejectedFiles.push(...(await adoptFiles(lake, name, refused)));
+    moved.rejected += refusedRows;
+  }
+  return moved;
+}
+
+/** The key of the row, by which it is found again in the source; the flow where there is no key. */
+function originExpression(plan: RunPlan): Sql {
+  const flow = `'flow ${plan.flow}'`;
+  if (plan.key.length === 0) return flow;
+  const keys = plan.key.map((name) => {
+    const path = `'$."${name.replaceAll('"', '\\"').replaceAll("'", "''")}"'`;
+    return `'${name.replaceAll("'", "''")}=' || coalesce(json_extract_string(record, ${path}), 'null')`;
+  });
+  return `concat_ws(', ', ${flow}, ${keys.join(", ")})`;
+}

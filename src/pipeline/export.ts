@@ -1,0 +1,82 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { MillraceError, sqlName, sqlString, type Sql } from "../core/index.ts";
+import { writeArrow } from "./export-arrow.ts";
+import type { LakeHandles } from "./lake.ts";
+import { openFormat } from "./modules.ts";
+import { splitColumn } from "./query.ts";
+
+export interface ExportOptions {
+  /** `parquet`, `csv`, `jsonl`, `arrow`. */
+  format: string;
+  /** Folder for the files; made when absent. Relative to the working folder. */
+  to: string;
+  /** One split only. Default: all rows. */
+  split?: string;
+  signal?: AbortSignal;
+}
+
+export interface ExportReport {
+  files: { path: string; rows: number; bytes: number; sha256: string }[];
+  rows: number;
+}
+
+const suffixes: Record<string, string> = { ndjson: "jsonl", json: "json", csv: "csv", parquet: "parquet", arrow: "arrow" };
+
+/** Writes a version as files. Each appears under its name only when it is complete. */
+export async function exportDataset(lake: LakeHandles, reference: string, options: ExportOptions): Promise<ExportReport> {
+  const { dataset, version } = await lake.resolve(reference);
+  const format = options.format === "jsonl" ? "ndjson" : options.format;
+  const suffix = suffixes[format];
+  const copy = format === "arrow" || suffix === undefined ? undefined : (await openFormat(lake.registry, format, {})).copy;
+  if (suffix === undefined || (copy === undefined && format !== "arrow")) {
+    throw new MillraceError("usage", `\`${options.format}\` is not a format to export to`, {
+      hint: "use --format parquet, csv, jsonl or arrow",
+    });
+  }
+  const folder = resolve(options.to);
+  await mkdir(folder, { recursive: true });
+  const engine = await lake.engine();
+  const relation = await dataset.relation(version);
+  const report: ExportReport = { files: [], rows: 0 };
+  for (const { name, select } of await selections(lake, dataset.name, dataset.columns(version).map((column) => column.name), relation, options)) {
+    const path = join(folder, `${dataset.name}@${version.number}${name}.${suffix}`);
+    const temporary = join(lake.scratch, `export-${report.files.length}.${suffix}`);
+    const rows = copy === undefined ? await writeArrow(engine, select, temporary, options.signal) : await engine.export(select, temporary, copy, options.signal);
+    await moveInto(temporary, path);
+    report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await sha256(path) });
+    report.rows += rows;
+  }
+  return report;
+}
+
+async function selections(
+  lake: LakeHandles,
+  dataset: string,
+  names: readonly string[],
+  relation: Sql,
+  options: ExportOptions,
+): Promise<{ name: string; select: Sql }[]> {
+  if (options.split === undefined) return [{ name: "", select: `SELECT * FROM ${relation}` }];
+  const column = sqlName(splitColumn(lake, dataset, names));
+  return [{ name: `-${options.split}`, select: `SELECT * FROM ${relation} WHERE ${column} = ${sqlString(options.split)}` }];
+}
+
+async function moveInto(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EXDEV") throw error;
+    await copyFile(from, `${to}.partial`);
+    await rename(`${to}.partial`, to);
+    await rm(from);
+  }
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}

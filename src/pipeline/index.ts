@@ -1,0 +1,152 @@
+import type { Column, Registry, StreamInfo } from "../core/index.ts";
+import {
+  compactDataset,
+  diffVersions,
+  verifyDataset,
+  type Catalog,
+  type Dataset,
+  type DatasetDiff,
+  type GcOptions,
+  type GcReport,
+  type VerifyReport,
+  type Version,
+} from "../dataset/index.ts";
+import type { Engine } from "../engine/index.ts";
+import { profile, type Profile } from "../quality/index.ts";
+import { exportDataset, type ExportOptions, type ExportReport } from "./export.ts";
+import { openHandles, type LakeConfig } from "./lake.ts";
+import { openFlowSource, requestOf } from "./plan.ts";
+import { previewDataset, queryLake, type Rows } from "./query.ts";
+import { replayRejected, type ReplayOptions } from "./replay.ts";
+import type { RunReport } from "./report.ts";
+import { runFlow, type RunOptions } from "./run.ts";
+import { readReport, unfinishedTokens } from "./runs.ts";
+import { stagingFolder } from "./stage.ts";
+import { compareWithSource, type SourceComparison } from "./verify-source.ts";
+
+export { flowProblems, flowSchema, checkSchema, nameSchema, splitSchema, type CheckSpec, type Flow, type SplitSpec } from "./flow.ts";
+export type { LakeConfig, ResolvedConnection } from "./lake.ts";
+export type { CheckResult, RunProgress, RunReport } from "./report.ts";
+export type { RunOptions } from "./run.ts";
+export type { Rows } from "./query.ts";
+export type { ExportOptions, ExportReport } from "./export.ts";
+export type { ReplayOptions } from "./replay.ts";
+export type { SourceComparison } from "./verify-source.ts";
+
+/** An open lake: every verb of the command line as a function. Close it with `await using` or `Symbol.asyncDispose`. */
+export interface Lake extends AsyncDisposable {
+  readonly config: LakeConfig;
+  readonly catalog: Catalog;
+  engine(): Promise<Engine>;
+  /** Reaches a connection and moves no rows. Throws what is wrong with it. */
+  check(connection: string, signal?: AbortSignal): Promise<void>;
+  /** The streams of a connection with their columns. */
+  streams(connection: string, signal?: AbortSignal): AsyncIterable<StreamInfo>;
+  /** The columns of what a flow reads. */
+  checkFlow(flow: string, signal?: AbortSignal): Promise<void>;
+  run(flow: string, options?: RunOptions): Promise<RunReport>;
+  /** `orders`, `orders@7`, `orders@gold`. Throws `not-found` with what there is. */
+  dataset(reference: string): Promise<{ dataset: Dataset; version: Version }>;
+  /** Datasets are tables by their names; versions are quoted: `"orders@7"`. */
+  query(sql: string, options?: { maximumRows?: number; signal?: AbortSignal }): Promise<Rows>;
+  preview(reference: string, options?: { split?: string; rows?: number; columns?: string[] }): Promise<Rows>;
+  export(reference: string, options: ExportOptions): Promise<ExportReport>;
+  /** The verdicts of the run that made the version, and a profile of its columns. */
+  quality(reference: string): Promise<{ report?: RunReport; profile: Profile; version: Version; columns: Column[] }>;
+  history(name: string): Promise<Version[]>;
+  diff(before: string, after: string): Promise<DatasetDiff>;
+  tag(reference: string, name: string): Promise<Version>;
+  untag(dataset: string, name: string): Promise<void>;
+  rollback(reference: string): Promise<Version>;
+  verify(reference: string, options?: { deep?: boolean }): Promise<VerifyReport>;
+  /** Runs the source's own measures again and sets them beside the dataset's. */
+  verifySource(flow: string, signal?: AbortSignal): Promise<SourceComparison>;
+  compact(name: string, options?: { targetBytes?: number }): Promise<{ before: number; after: number; version: Version | undefined }>;
+  gc(name: string, options?: GcOptions): Promise<GcReport>;
+  /** Puts mended rejected records through the flow again. */
+  replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
+}
+
+export async function openLake(config: LakeConfig, registry: Registry): Promise<Lake> {
+  const lake = await openHandles(config, registry);
+  const flowKey = (dataset: string): string[] => {
+    const flow = Object.entries(config.flows).find(([name, candidate]) => (candidate.into ?? name) === dataset)?.[1];
+    return flow?.key ?? [];
+  };
+  return {
+    config,
+    catalog: lake.catalog,
+    engine: lake.engine,
+    async check(connection, signal) {
+      await using source = await lake.source(connection);
+      await source.check(signal);
+    },
+    async *streams(connection, signal) {
+      await using source = await lake.source(connection);
+      yield* source.streams(signal);
+    },
+    async checkFlow(name, signal) {
+      const flow = lake.flow(name);
+      await using source = await openFlowSource(lake, flow);
+      await source.check(signal);
+      await source.plan(requestOf(flow), signal ? { signal } : {});
+    },
+    run: (flow, options) => runFlow(lake, flow, options),
+    dataset: lake.resolve,
+    query: (sql, options) => queryLake(lake, sql, options),
+    preview: (reference, options) => previewDataset(lake, reference, options),
+    export: (reference, options) => exportDataset(lake, reference, options),
+    async quality(reference) {
+      const { dataset, version } = await lake.resolve(reference);
+      const columns = dataset.columns(version);
+      const run = version.summary["millrace.run-id"];
+      const report = run === undefined ? undefined : await readReport(lake.store, run);
+      const found = await profile(await dataset.relation(version), columns, await lake.engine());
+      return { ...(report === undefined ? {} : { report }), profile: found, version, columns };
+    },
+    async history(name) {
+      return (await lake.catalog.open(name)).versions();
+    },
+    async diff(before, after) {
+      const from = await lake.resolve(before);
+      const to = await lake.resolve(after);
+      return diffVersions(from.dataset, from.version, to.version, await lake.engine(), { key: flowKey(from.dataset.name) });
+    },
+    async tag(reference, name) {
+      const { dataset, version } = await lake.resolve(reference);
+      await dataset.tag(name, version);
+      return version;
+    },
+    async untag(name, tag) {
+      await (await lake.catalog.open(name)).untag(tag);
+    },
+    async rollback(reference) {
+      const { dataset, version } = await lake.resolve(reference);
+      await dataset.rollback(version);
+      return version;
+    },
+    async verify(reference, options) {
+      const { dataset } = await lake.resolve(reference);
+      return verifyDataset(dataset, await lake.engine(), options);
+    },
+    verifySource: (flow, signal) => compareWithSource(lake, flow, signal),
+    async compact(name, options) {
+      const dataset = await lake.catalog.open(name);
+      const engine = await lake.engine();
+      return compactDataset(dataset, engine, { ...options, folder: await stagingFolder(lake, name) });
+    },
+    async gc(name, options) {
+      const dataset = await lake.catalog.open(name);
+      const tokens = await unfinishedTokens(lake.store);
+      const belongsToRun = (path: string): boolean => {
+        const file = path.slice(path.lastIndexOf("/") + 1);
+        for (const token of tokens) if (file.startsWith(`${token}-`)) return true;
+        return false;
+      };
+      return dataset.gc({ ...options, protect: (path) => belongsToRun(path) || (options?.protect?.(path) ?? false) });
+    },
+    replay: (flow, options) => replayRejected(lake, flow, options),
+    [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
+  };
+}
+

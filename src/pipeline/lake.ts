@@ -1,0 +1,173 @@
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { MillraceError, suggestion, type Registry, type Source, type Store } from "../core/index.ts";
+import { openCatalog, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
+import { openEngine, type Engine } from "../engine/index.ts";
+import type { Flow } from "./flow.ts";
+import { loadSource, openSource, openStore, validateOptions } from "./modules.ts";
+
+/** A connection whose references to secrets are resolved. Its options are validated by the module when it is opened. */
+export interface ResolvedConnection {
+  kind: "source" | "store" | "sink";
+  type: string;
+  options: Record<string, unknown>;
+}
+
+export interface LakeConfig {
+  /** Folder that relative paths are taken from: that of the configuration file. */
+  folder: string;
+  store: { store: string } & Record<string, unknown>;
+  connections: Record<string, ResolvedConnection | (() => Promise<ResolvedConnection>)>;
+  flows: Record<string, Flow>;
+  engine?: { memoryLimit?: string; threads?: number };
+}
+
+/** What the verbs of the pipeline work on: the open store, the catalog, the engine and the configuration. */
+export interface LakeHandles extends AsyncDisposable {
+  readonly config: LakeConfig;
+  readonly registry: Registry;
+  readonly store: Store;
+  readonly catalog: Catalog;
+  /** A local folder for spill and for staging where the store is not local. Removed at the end. */
+  readonly scratch: string;
+  /** Opened on first use. */
+  engine(): Promise<Engine>;
+  /** Throws `not-found` with the nearest name. */
+  connection(name: string): Promise<ResolvedConnection>;
+  /** The source of a connection, or the built-in `files` source when no name is given. */
+  source(name: string | undefined, options?: Record<string, unknown>): Promise<Source>;
+  flow(name: string): Flow;
+  /** `orders`, `orders@7`, `orders@gold`. */
+  resolve(reference: string): Promise<{ dataset: Dataset; version: Version }>;
+}
+
+export function splitReference(reference: string): { name: string; version: string | undefined } {
+  const at = reference.lastIndexOf("@");
+  return at < 0 ? { name: reference, version: undefined } : { name: reference.slice(0, at), version: reference.slice(at + 1) };
+}
+
+/** Removes what processes that no longer live left behind, and makes a folder of this process's own. */
+async function openScratch(store: Store): Promise<string> {
+  const parent = store.local ? store.local(".scratch") : join(tmpdir(), "millrace-scratch");
+  await mkdir(parent, { recursive: true });
+  for (const name of await readdir(parent)) {
+    const pid = Number(name.split("-")[0]);
+    if (Number.isInteger(pid) && pid !== process.pid && !isAlive(pid)) {
+      await rm(join(parent, name), { recursive: true, force: true });
+    }
+  }
+  const folder = join(parent, `${process.pid}-${Math.random().toString(36).slice(2, 10)}`);
+  await mkdir(folder);
+  return folder;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
+  }
+}
+
+export async function openHandles(config: LakeConfig, registry: Registry): Promise<LakeHandles> {
+  const { store: storeType, ...storeOptions } = config.store;
+  const store = await openStore(registry, storeType, storeOptions, config.folder);
+  const catalog = openCatalog(store);
+  const scratch = await openScratch(store);
+  let engine: Promise<Engine> | undefined;
+
+  const connection = async (name: string): Promise<ResolvedConnection> => {
+    const entry = Object.hasOwn(config.connections, name) ? config.connections[name] : undefined;
+    if (entry === undefined) {
+      throw new MillraceError("not-found", `there is no connection \`${name}\` in the configuration`, {
+        hint: suggestion(name, Object.keys(config.connections)),
+        where: { connection: name },
+      });
+    }
+    return typeof entry === "function" ? entry() : entry;
+  };
+
+  /** Folders outside the lake that sources read local files from. */
+  const localPaths = async (): Promise<string[]> => {
+    const paths: string[] = [];
+    const add = async (type: string, options: unknown): Promise<void> => {
+      const definition = await loadSource(registry, type);
+      if (!definition.localPaths) return;
+      paths.push(...definition.localPaths(validateOptions(definition.options, options, `options of \`${type}\``), config.folder));
+    };
+    for (const flow of Object.values(config.flows)) {
+      if (flow.from.path !== undefined) await add("files", filesOptions(flow));
+    }
+    for (const name of Object.keys(config.connections)) {
+      const entry = config.connections[name]!;
+      // A connection whose secrets are not resolved yet has none of the local kind to read.
+      if (typeof entry === "function") {
+        const resolved = await entry().catch(() => undefined);
+        if (resolved?.kind === "source") await add(resolved.type, resolved.options).catch(() => undefined);
+      } else if (entry.kind === "source") await add(entry.type, entry.options);
+    }
+    return paths;
+  };
+
+  const openOnce = (): Promise<Engine> => {
+    engine ??= (async () => {
+      const allowed = [scratch, ...(await localPaths()).map((path) => resolve(config.folder, path))];
+      if (store.local) allowed.push(store.local(""));
+      return openEngine({ ...config.engine, spillFolder: join(scratch, "spill"), allowed });
+    })();
+    return engine;
+  };
+
+  return {
+    config,
+    registry,
+    store,
+    catalog,
+    scratch,
+    engine: openOnce,
+    connection,
+    async source(name, options) {
+      const context = { folder: config.folder, engine: await openOnce() };
+      if (name === undefined) return openSource(registry, "files", options ?? {}, { ...context, connection: "files" });
+      const found = await connection(name);
+      if (found.kind !== "source") {
+        throw new MillraceError("config", `the connection \`${name}\` is a ${found.kind}, not a source`, {
+          where: { connection: name },
+          hint: "`millrace list sources` shows what can be read",
+        });
+      }
+      return openSource(registry, found.type, { ...found.options, ...options }, { ...context, connection: name });
+    },
+    flow(name) {
+      const flow = Object.hasOwn(config.flows, name) ? config.flows[name] : undefined;
+      if (flow === undefined) {
+        throw new MillraceError("not-found", `there is no flow \`${name}\` in the configuration`, {
+          hint: suggestion(name, Object.keys(config.flows)),
+          where: { flow: name },
+        });
+      }
+      return flow;
+    },
+    async resolve(reference) {
+      const { name, version } = splitReference(reference);
+      const dataset = await catalog.open(name);
+      return { dataset, version: dataset.version(version) };
+    },
+    async [Symbol.asyncDispose]() {
+      if (engine) await (await engine)[Symbol.asyncDispose]();
+      await rm(scratch, { recursive: true, force: true });
+      await store[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Options of the built-in `files` source for a flow that names paths itself. */
+export function filesOptions(flow: Flow): Record<string, unknown> {
+  return {
+    path: flow.from.path,
+    ...(flow.from.format === undefined ? {} : { format: flow.from.format }),
+    ...(flow.from.options === undefined ? {} : { options: flow.from.options }),
+  };
+}

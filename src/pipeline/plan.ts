@@ -1,0 +1,208 @@
+import { createHash } from "node:crypto";
+import {
+  isMillraceError,
+  MillraceError,
+  sqlName,
+  suggestion,
+  type Column,
+  type Cursor,
+  type ReadRequest,
+  type Source,
+} from "../core/index.ts";
+import { assignFieldIds, type Dataset } from "../dataset/index.ts";
+import { emptyRelation } from "../engine/index.ts";
+import { splitExpression } from "../feed/split.ts";
+import type { Flow } from "./flow.ts";
+import { filesOptions, type LakeHandles } from "./lake.ts";
+import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
+import { viewsFor } from "./views.ts";
+
+/** How far a flow has come, as the snapshot keeps it. `run` grows with every commit of the flow, which fences zombies. */
+export interface FlowCursor {
+  run: number;
+  position: Cursor | null;
+}
+
+export interface Planned {
+  plan: RunPlan;
+  resumed: boolean;
+  source: Source;
+  request: ReadRequest;
+  dataset: Dataset | undefined;
+}
+
+export function datasetOf(flowName: string, flow: Flow): string {
+  return flow.into ?? flowName;
+}
+
+export function requestOf(flow: Flow): ReadRequest {
+  const { stream, query, cursor, lag, columns, connection, options } = flow.from;
+  return {
+    ...(stream === undefined ? {} : { stream }),
+    ...(query === undefined ? {} : { query }),
+    ...(cursor === undefined ? {} : { cursor }),
+    ...(lag === undefined ? {} : { lag }),
+    ...(columns === undefined ? {} : { columns }),
+    ...(connection === undefined || options === undefined ? {} : { options }),
+  };
+}
+
+/** What must not change between a plan and its completion. */
+function definitionOf(flow: Flow): string {
+  return createHash("sha256").update(JSON.stringify(flow)).digest("hex").slice(0, 16);
+}
+
+export function flowCursor(dataset: Dataset | undefined, flowName: string): FlowCursor {
+  const stored = dataset?.cursor(flowName);
+  if (stored === undefined) return { run: 0, position: null };
+  return { run: Number(stored.run), position: (stored.position ?? null) as Cursor | null };
+}
+
+export async function openFlowSource(lake: LakeHandles, flow: Flow): Promise<Source> {
+  return flow.from.connection === undefined
+    ? lake.source(undefined, filesOptions(flow))
+    : lake.source(flow.from.connection);
+}
+
+export async function openIfExists(lake: LakeHandles, name: string): Promise<Dataset | undefined> {
+  return (await lake.catalog.exists(name)) ? lake.catalog.open(name) : undefined;
+}
+
+/**
+ * The SELECT from the relation of input rows to output rows: transform, split, and one expression per output column.
+ * `available` are the columns that transform and split give; what the dataset has beyond them is null.
+ */
+export function outputSelect(flow: Flow, available: readonly Column[], output: readonly Column[]): (input: string) => string {
+  const names = new Set(available.map((column) => column.name));
+  const list = output.map((column) => (names.has(column.name) ? sqlName(column.name) : `NULL AS ${sqlName(column.name)}`));
+  return (input) => `SELECT ${list.join(", ")} FROM (${rowsSelect(flow, available)(input)})`;
+}
+
+/** Transform and split, before the columns are fitted to the dataset. */
+function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) => string {
+  return (input) => {
+    const rows =
+      flow.transform === undefined ? `SELECT * FROM ${input}` : `WITH input AS (SELECT * FROM ${input}) SELECT * FROM (${flow.transform})`;
+    if (flow.split === undefined) return rows;
+    const before = available.filter((column) => column.name !== flow.split!.into);
+    return `SELECT *, ${splitExpression(flow.split, before, flow.key ?? [])} AS ${sqlName(flow.split.into)} FROM (${rows})`;
+  };
+}
+
+/** The columns that the flow makes out of the source's. Throws `config` when transform, split or key do not fit them. */
+export async function flowColumns(lake: LakeHandles, flowName: string, flow: Flow, input: readonly Column[]): Promise<Column[]> {
+  const where = { flow: flowName };
+  let columns = [...input];
+  if (flow.transform !== undefined) {
+    const engine = await lake.engine();
+    await viewsFor(lake, flow.transform, ["input"]);
+    try {
+      columns = await engine.columnsOf(`WITH input AS (SELECT * FROM ${emptyRelation(input)}) SELECT * FROM (${flow.transform})`);
+    } catch (error) {
+      if (!isMillraceError(error)) throw error;
+      throw new MillraceError("config", `the transform does not fit the columns of the source: ${error.message}`, {
+        where,
+        cause: error,
+        hint: error.hint ?? `\`input\` has ${input.map((column) => `\`${column.name}\``).join(", ")}`,
+      });
+    }
+  }
+  const seen = new Set<string>();
+  for (const { name } of columns) {
+    if (seen.has(name.toLowerCase())) {
+      throw new MillraceError("config", `two columns are called \`${name}\` (upper and lower case are not told apart)`, {
+        where: { ...where, column: name },
+        hint: "give one of them another name with `transform`",
+      });
+    }
+    seen.add(name.toLowerCase());
+  }
+  if (flow.split !== undefined) {
+    if (seen.has(flow.split.into.toLowerCase())) {
+      throw new MillraceError("config", `\`split\` writes the column \`${flow.split.into}\`, but the rows have one already`, {
+        where,
+        hint: "set `split.into` to another name",
+      });
+    }
+    // Asks for the expression once, so that a wrong column is found before anything is read.
+    splitExpression(flow.split, columns, flow.key ?? []);
+    columns.push({ name: flow.split.into, type: "string", doc: "train, validation or test" });
+  }
+  for (const name of flow.key ?? []) {
+    if (!columns.some((column) => column.name === name)) {
+      throw new MillraceError("config", `\`key\` names the column \`${name}\`, which the rows do not have`, {
+        where: { ...where, column: name },
+        hint: suggestion(name, columns.map((column) => column.name)),
+      });
+    }
+  }
+  return columns;
+}
+
+/** Plans a run, or takes up the newest unfinished one that still fits. Undefined: the source has nothing new. */
+export async function planRun(
+  lake: LakeHandles,
+  flowName: string,
+  options: { full?: boolean; fresh?: boolean; signal?: AbortSignal },
+): Promise<Planned | { source: Source; dataset: Dataset | undefined; plan: undefined }> {
+  const flow = lake.flow(flowName);
+  const name = datasetOf(flowName, flow);
+  const dataset = await openIfExists(lake, name);
+  const done = flowCursor(dataset, flowName);
+  const definition = definitionOf(flow);
+  const request = requestOf(flow);
+  const source = await openFlowSource(lake, flow);
+  try {
+    for (const plan of await unfinishedRuns(lake.store, flowName)) {
+      const fits = plan.definition === definition && plan.sequence === done.run && plan.dataset === name;
+      if (fits && !options.fresh && !options.full) return { plan, resumed: true, source, request, dataset };
+      await cancelRun(lake.store, plan.run, fits ? "planned anew" : "the flow or its dataset has changed since");
+    }
+    if (options.full && flow.mode === "append") {
+      throw new MillraceError("usage", `\`${flowName}\` appends: reading all again would put every row in twice`, {
+        where: { flow: flowName },
+        hint: "set `mode: replace` or `mode: merge` with a `key`, or give the flow another dataset with `into`",
+      });
+    }
+    const whole = options.full === true || flow.mode === "replace";
+    const sourcePlan = await source.plan(request, {
+      ...(whole || done.position === null ? {} : { after: done.position }),
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
+    if (sourcePlan.overlap && flow.mode === "append") {
+      throw new MillraceError("config", "`from.lag` reads rows again, but `mode: append` would keep them twice", {
+        where: { flow: flowName },
+        hint: "set `mode: merge` with a `key`",
+      });
+    }
+    const sameAsBefore =
+      flow.mode === "replace" && sourcePlan.cursor !== undefined && JSON.stringify(sourcePlan.cursor) === JSON.stringify(done.position);
+    if (sourcePlan.parts.length === 0 || sameAsBefore) return { source, dataset, plan: undefined };
+
+    const wanted = await flowColumns(lake, flowName, flow, sourcePlan.columns);
+    const fitted = dataset ? dataset.evolve(wanted, flow.schema) : { columns: assignFieldIds(wanted), changed: false };
+    const now = new Date();
+    const plan: RunPlan = {
+      run: `${flowName}/${newRunToken(now)}`,
+      flow: flowName,
+      dataset: name,
+      startedAt: now.toISOString(),
+      definition,
+      sequence: done.run,
+      base: dataset?.current()?.number ?? null,
+      input: sourcePlan.columns,
+      made: wanted,
+      output: fitted.columns,
+      evolves: fitted.changed,
+      key: flow.key ?? [],
+      parts: sourcePlan.parts,
+      cursor: sourcePlan.cursor ?? null,
+      overlap: sourcePlan.overlap ?? false,
+    };
+    await writePlan(lake.store, plan);
+    return { plan, resumed: false, source, request, dataset };
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
+}

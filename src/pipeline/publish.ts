@@ -1,0 +1,140 @@
+import { isMillraceError, MillraceError, sqlName, type Cursor, type Sql, type StagedFile } from "../core/index.ts";
+import { mergeChange, type Change, type Dataset, type Version } from "../dataset/index.ts";
+import type { Audited } from "./audit.ts";
+import { relationOf } from "./audit.ts";
+import type { Flow } from "./flow.ts";
+import type { LakeHandles } from "./lake.ts";
+import { flowCursor, openIfExists } from "./plan.ts";
+import { rejectedColumns, rejectedName } from "./rejected.ts";
+import type { RunPlan } from "./runs.ts";
+import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
+
+export interface Published {
+  version: Version;
+  updated?: number;
+}
+
+/** Merge only: one row per key. Of several rows with the same key the one with the highest cursor stays. */
+export async function supersede(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  files: readonly StagedFile[],
+  signal?: AbortSignal,
+): Promise<{ files: StagedFile[]; superseded: number }> {
+  const engine = await lake.engine();
+  const relation = relationOf(lake, files, plan.output);
+  const key = plan.key.map(sqlName).join(", ");
+  const rows = files.reduce((sum, file) => sum + file.rows, 0);
+  const [counted] = await engine.query(`SELECT count(*) AS keys FROM (SELECT DISTINCT ${key} FROM ${relation})`, signal);
+  const keys = Number(counted!.keys);
+  if (keys === rows) return { files: [...files], superseded: 0 };
+  const cursor = flow.from.cursor;
+  const newest = cursor !== undefined && plan.output.some((column) => column.name === cursor) ? `${sqlName(cursor)} DESC NULLS LAST, ` : "";
+  // The hash makes the choice the same in every attempt where the cursor does not decide.
+  const select: Sql = `SELECT * FROM ${relation} AS row QUALIFY row_number() OVER (PARTITION BY ${key} ORDER BY ${newest}md5(row::text)) = 1`;
+  const kept = await engine.write(select, {
+    columns: plan.output,
+    folder: await stagingFolder(lake, plan.dataset),
+    prefix: stagedPrefix(plan.run, "latest"),
+    ...(signal ? { signal } : {}),
+  });
+  return { files: await adoptFiles(lake, plan.dataset, kept), superseded: rows - keys };
+}
+
+/** Puts what was refused beside the dataset. Done before the dataset's own commit: a refused row may be seen early, never lost. */
+export async function publishRejected(lake: LakeHandles, plan: RunPlan, files: readonly StagedFile[]): Promise<void> {
+  if (files.length === 0) return;
+  const name = rejectedName(plan.dataset);
+  const dataset = await openOrCreate(lake, name, () => lake.catalog.create(name, rejectedColumns));
+  await dataset.commit({ operation: "append", add: [...files], runId: plan.run, summary: { "millrace.flow": plan.flow } });
+}
+
+async function openOrCreate(lake: LakeHandles, name: string, create: () => Promise<Dataset>): Promise<Dataset> {
+  const existing = await openIfExists(lake, name);
+  if (existing) return existing;
+  try {
+    return await create();
+  } catch (error) {
+    if (isMillraceError(error) && error.code === "already-exists") return lake.catalog.open(name);
+    throw error;
+  }
+}
+
+/** One commit: data, position, receipt and lineage together. Repeating it gives the same version. */
+export async function publish(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  audited: Audited,
+  summary: Record<string, string>,
+  signal?: AbortSignal,
+): Promise<Published> {
+  const dataset = await openOrCreate(lake, plan.dataset, () => lake.catalog.create(plan.dataset, plan.output));
+  const tries = 5;
+  for (let attempt = 1; ; attempt++) {
+    await dataset.refresh();
+    const already = dataset.versionOfRun(plan.run);
+    if (already) return { version: already };
+    fence(dataset, plan);
+    const { change, updated } = await changeOf(lake, flow, plan, audited, dataset, signal);
+    try {
+      const version = await dataset.commit({
+        ...change,
+        runId: plan.run,
+        expectCursor: { flow: plan.flow, cursor: dataset.cursor(plan.flow) ?? null },
+        ...(plan.evolves ? { columns: plan.output } : {}),
+        summary: {
+          ...summary,
+          [`millrace.cursor.${plan.flow}`]: JSON.stringify({ run: plan.sequence + 1, position: plan.cursor } satisfies Record<string, Cursor | number | null>),
+        },
+      });
+      return { version, ...(updated === undefined ? {} : { updated }) };
+    } catch (error) {
+      // Another flow of the dataset was first: what this one replaces is computed again from the newer version.
+      const again = isMillraceError(error) && error.code === "conflict" && change.base !== undefined && attempt < tries;
+      if (!again) throw error;
+    }
+  }
+}
+
+/** A run whose flow has been committed since it was planned must not be committed too. */
+function fence(dataset: Dataset, plan: RunPlan): void {
+  const done = flowCursor(dataset, plan.flow);
+  if (done.run === plan.sequence) return;
+  throw new MillraceError("conflict", `another run of \`${plan.flow}\` was published while this one was going on`, {
+    where: { flow: plan.flow, run: plan.run, dataset: plan.dataset },
+    hint: `millrace run ${plan.flow}`,
+  });
+}
+
+async function changeOf(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  audited: Audited,
+  dataset: Dataset,
+  signal?: AbortSignal,
+): Promise<{ change: Change; updated?: number }> {
+  const current = dataset.current();
+  if (flow.mode === "append" || current === undefined) return { change: { operation: "append", add: audited.files } };
+  if (flow.mode === "replace") {
+    return { change: { operation: "overwrite", add: audited.files, removeAll: true, base: current.number } };
+  }
+  const merged = await mergeChange({
+    dataset,
+    engine: await lake.engine(),
+    rows: relationOf(lake, audited.files, plan.output),
+    staged: audited.files,
+    key: plan.key,
+    columns: plan.output,
+    folder: await stagingFolder(lake, plan.dataset),
+    prefix: stagedPrefix(plan.run, "merged"),
+    ...(signal ? { signal } : {}),
+  });
+  const rewritten = await adoptFiles(lake, plan.dataset, merged.add);
+  return {
+    change: { operation: "overwrite", add: [...audited.files, ...rewritten], remove: merged.remove, base: current.number },
+    updated: merged.updated,
+  };
+}

@@ -1,0 +1,157 @@
+import { randomBytes } from "node:crypto";
+import { isMillraceError, MillraceError } from "../core/index.ts";
+import type { Column, Cursor, Part, StagedFile, Store } from "../core/index.ts";
+import type { RunReport } from "./report.ts";
+
+/**
+ * All truth about a run is in the store (decision D4):
+ *
+ *     runs/<run>/plan.json           what is to be done, written once
+ *     runs/<run>/parts/<part>.json   what one part gave; the first attempt to write it wins
+ *     runs/<run>/cancelled           nobody goes on with this run
+ *     runs/<run>/report.json         the run ended; plan and parts are gone then
+ *
+ * A run's name is `<flow>/<time>-<random>`, so the runs of a flow lie in one folder in the order of their times.
+ */
+export interface RunPlan {
+  run: string;
+  flow: string;
+  dataset: string;
+  startedAt: string;
+  /** Hash of the flow's definition: a changed flow does not go on with an old plan. */
+  definition: string;
+  /** How many runs of this flow had been committed, and the version of the dataset, when this one was planned. */
+  sequence: number;
+  base: number | null;
+  /** Columns as the source gives them. */
+  input: Column[];
+  /** Columns that transform and split make of them. */
+  made: Column[];
+  /** Columns of the dataset with field ids, once this run is published. */
+  output: Column[];
+  /** True when `output` differs from the dataset's schema. */
+  evolves: boolean;
+  key: string[];
+  parts: Part[];
+  cursor: Cursor | null;
+  overlap: boolean;
+}
+
+export interface PartResult {
+  part: string;
+  files: StagedFile[];
+  rejectedFiles: StagedFile[];
+  read: number;
+  written: number;
+  rejected: number;
+  filtered: number;
+  bytes: number;
+}
+
+const encoder = new TextEncoder();
+const encode = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
+
+async function readJson<T>(store: Store, path: string): Promise<T | undefined> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await store.read(path);
+  } catch (error) {
+    if (isMillraceError(error) && error.code === "not-found") return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes)) as T;
+  } catch (cause) {
+    throw new MillraceError("corrupt", `\`${path}\` is not JSON: it was damaged after it was written`, {
+      cause,
+      where: { file: path },
+      hint: "remove the folder of this run and run the flow again; no version depends on it",
+    });
+  }
+}
+
+/** `20261123T050512345Z-9f2c`: sorts by time, unique in practice. Part of the names of staged files. */
+export function newRunToken(now: Date): string {
+  return `${now.toISOString().replaceAll(/[-:.]/g, "")}-${randomBytes(4).toString("hex")}`;
+}
+
+export const runFolder = (run: string): string => `runs/${run}`;
+/** The last segment of a run's name; staged files begin with it. */
+export const runToken = (run: string): string => run.slice(run.lastIndexOf("/") + 1);
+
+export async function writePlan(store: Store, plan: RunPlan): Promise<void> {
+  await store.write(`${runFolder(plan.run)}/plan.json`, encode(plan), { ifAbsent: true });
+}
+
+export async function readPart(store: Store, run: string, part: string): Promise<PartResult | undefined> {
+  return readJson<PartResult>(store, `${runFolder(run)}/parts/${part}.json`);
+}
+
+/** Returns false when another attempt was first. */
+export async function writePart(store: Store, run: string, result: PartResult): Promise<boolean> {
+  try {
+    await store.write(`${runFolder(run)}/parts/${result.part}.json`, encode(result), { ifAbsent: true });
+    return true;
+  } catch (error) {
+    if (isMillraceError(error) && error.code === "already-exists") return false;
+    throw error;
+  }
+}
+
+/** Marks a run that nobody is to go on with. Its staged files are left to `gc`. */
+export async function cancelRun(store: Store, run: string, why: string): Promise<void> {
+  await store.write(`${runFolder(run)}/cancelled`, encode({ why, at: new Date().toISOString() }));
+}
+
+export async function isCancelled(store: Store, run: string): Promise<boolean> {
+  return (await readJson<unknown>(store, `${runFolder(run)}/cancelled`)) !== undefined;
+}
+
+/** Writes the report, then clears what only a running run needs. */
+export async function finishRun(store: Store, report: RunReport): Promise<void> {
+  const folder = runFolder(report.run);
+  await store.write(`${folder}/report.json`, encode(report));
+  for await (const entry of store.list(folder)) {
+    if (entry.path !== `${folder}/report.json`) await store.remove(entry.path);
+  }
+}
+
+export async function readReport(store: Store, run: string): Promise<RunReport | undefined> {
+  return readJson<RunReport>(store, `${runFolder(run)}/report.json`);
+}
+
+interface RunFiles {
+  plan: boolean;
+  ended: boolean;
+}
+
+async function runsBelow(store: Store, folder: string): Promise<Map<string, RunFiles>> {
+  const runs = new Map<string, RunFiles>();
+  for await (const entry of store.list(folder)) {
+    const match = /^runs\/([^/]+\/[^/]+)\/(.+)$/.exec(entry.path);
+    if (!match) continue;
+    const files = runs.get(match[1]!) ?? { plan: false, ended: false };
+    if (match[2] === "plan.json") files.plan = true;
+    if (match[2] === "report.json" || match[2] === "cancelled") files.ended = true;
+    runs.set(match[1]!, files);
+  }
+  return runs;
+}
+
+/** Plans of the flow that were begun and neither ended nor cancelled, newest first. */
+export async function unfinishedRuns(store: Store, flow: string): Promise<RunPlan[]> {
+  const plans: RunPlan[] = [];
+  for (const [run, files] of await runsBelow(store, `runs/${flow}`)) {
+    if (!files.plan || files.ended) continue;
+    const plan = await readJson<RunPlan>(store, `${runFolder(run)}/plan.json`);
+    if (plan !== undefined) plans.push(plan);
+  }
+  return plans.sort((left, right) => (left.run < right.run ? 1 : -1));
+}
+
+/** Tokens of all runs that may still be going on: files that begin with one of them must not be collected. */
+export async function unfinishedTokens(store: Store): Promise<Set<string>> {
+  const tokens = new Set<string>();
+  for (const [run, files] of await runsBelow(store, "runs")) if (!files.ended) tokens.add(runToken(run));
+  return tokens;
+}

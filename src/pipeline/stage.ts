@@ -1,0 +1,136 @@
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import {
+  isMillraceError,
+  retry,
+  type MillraceError,
+  type Part,
+  type ReadRequest,
+  type Source,
+  type StagedFile,
+} from "../core/index.ts";
+import type { Landed } from "../engine/index.ts";
+import type { Flow } from "./flow.ts";
+import type { LakeHandles } from "./lake.ts";
+import { openFormat } from "./modules.ts";
+import { outputSelect } from "./plan.ts";
+import { rejectedBatch, rejectedColumns, rejectedName } from "./rejected.ts";
+import { readPart, runToken, writePart, type PartResult, type RunPlan } from "./runs.ts";
+
+/** Where the engine writes files that are to become files of a dataset: in place when the store is local. */
+export async function stagingFolder(lake: LakeHandles, dataset: string): Promise<string> {
+  const folder = lake.store.local ? lake.store.local(`${dataset}/data`) : join(lake.scratch, "stage");
+  await mkdir(folder, { recursive: true });
+  return folder;
+}
+
+/** Brings landed files into the store; their paths are those in the store afterwards. */
+export async function adoptFiles(lake: LakeHandles, dataset: string, files: readonly StagedFile[]): Promise<StagedFile[]> {
+  const adopted: StagedFile[] = [];
+  for (const file of files) {
+    const path = `${dataset}/data/${basename(file.path)}`;
+    await lake.store.adopt(file.path, path);
+    adopted.push({ ...file, path });
+  }
+  return adopted;
+}
+
+/** A name that no other attempt uses: staged files begin with the run's token, by which gc knows them. */
+export function stagedPrefix(run: string, what: string): string {
+  return `${runToken(run)}-${what}-${randomBytes(3).toString("hex")}`;
+}
+
+interface StageContext {
+  lake: LakeHandles;
+  flow: Flow;
+  plan: RunPlan;
+  source: Source;
+  request: ReadRequest;
+  signal?: AbortSignal;
+  onProgress?: (progress: { rows: number; bytes: number }) => void;
+}
+
+/** Reads one part, unless an earlier attempt already did, and records what it gave. */
+export async function stagePart(context: StageContext, part: Part): Promise<PartResult> {
+  const { lake, plan } = context;
+  const earlier = await readPart(lake.store, plan.run, part.id);
+  if (earlier !== undefined) return earlier;
+
+  const landed = await retry(() => landPart(context, part), { ...(context.signal ? { signal: context.signal } : {}) });
+  const files = await adoptFiles(lake, plan.dataset, landed.files);
+  const rejectedFiles = await stageRejected(context, part, landed);
+  const result: PartResult = {
+    part: part.id,
+    files,
+    rejectedFiles,
+    read: landed.read,
+    written: landed.written,
+    rejected: landed.rejected.length,
+    filtered: landed.filtered,
+    bytes: landed.bytes,
+  };
+  if (await writePart(lake.store, plan.run, result)) return result;
+  for (const file of [...files, ...rejectedFiles]) await lake.store.remove(file.path);
+  return (await readPart(lake.store, plan.run, part.id))!;
+}
+
+/** Strictly first. A stream whose data does not fit is read again, and its good records are told apart from the bad ones. */
+async function landPart(context: StageContext, part: Part): Promise<Landed> {
+  const { lake, plan, flow, source, request, signal, onProgress } = context;
+  const engine = await lake.engine();
+  const plain = flow.transform === undefined && flow.split === undefined && sameColumns(plan);
+  const attempt = async (tolerant: boolean): Promise<{ landed?: Landed; misfit?: MillraceError }> => {
+    const payload = await source.read(part, request, signal ? { signal } : {});
+    const format = payload.form === "files" ? await openFormat(lake.registry, payload.format, payload.options) : undefined;
+    try {
+      const landed = await engine.land({
+        payload,
+        ...(format ? { format } : {}),
+        ...(plain ? {} : { select: outputSelect(flow, plan.made, plan.output) }),
+        columns: plan.output,
+        folder: await stagingFolder(lake, plan.dataset),
+        prefix: stagedPrefix(plan.run, part.id),
+        ...(tolerant ? { tolerant } : {}),
+        ...(onProgress ? { onProgress } : {}),
+        ...(signal ? { signal } : {}),
+      });
+      return { landed };
+    } catch (error) {
+      if (!tolerant && payload.form === "bytes" && isMillraceError(error) && error.code === "parse") return { misfit: error };
+      throw error;
+    }
+  };
+  try {
+    const first = await attempt(false);
+    return first.landed ?? (await attempt(true)).landed!;
+  } catch (error) {
+    throw isMillraceError(error) ? error.at({ part: part.id, run: plan.run }) : error;
+  }
+}
+
+/** True when the source's columns are the dataset's, in name and order, so that rows need no SELECT of their own. */
+function sameColumns(plan: RunPlan): boolean {
+  return plan.input.length === plan.output.length && plan.input.every((column, index) => column.name === plan.output[index]!.name);
+}
+
+async function stageRejected(context: StageContext, part: Part, landed: Landed): Promise<StagedFile[]> {
+  if (landed.rejected.length === 0) return [];
+  const { lake, plan } = context;
+  const engine = await lake.engine();
+  const name = rejectedName(plan.dataset);
+  const batch = rejectedBatch(landed.rejected, plan.run, plan.startedAt);
+  const staged = await engine.land({
+    payload: {
+      form: "columns",
+      columns: rejectedColumns,
+      batches: (async function* () {
+        yield batch;
+      })(),
+    },
+    columns: rejectedColumns,
+    folder: await stagingFolder(lake, name),
+    prefix: stagedPrefix(plan.run, part.id),
+  });
+  return adoptFiles(lake, name, staged.files);
+}

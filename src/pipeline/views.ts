@@ -1,0 +1,26 @@
+import { sqlName } from "../core/index.ts";
+import { splitReference, type LakeHandles } from "./lake.ts";
+
+/** Names in a statement that could be datasets: words, and quoted names such as `"orders@7"`. */
+function candidates(sql: string): Set<string> {
+  const found = new Set<string>();
+  for (const match of sql.matchAll(/"((?:[^"]|"")+)"|[A-Za-z_][A-Za-z0-9_]*/g)) found.add(match[1]?.replaceAll('""', '"') ?? match[0]);
+  return found;
+}
+
+/**
+ * Makes a view for each dataset (`orders`, `"orders@7"`, `"orders@gold"`) that the statement may mean.
+ * Names in `taken` are not datasets there.
+ */
+export async function viewsFor(lake: LakeHandles, sql: string, taken: readonly string[] = []): Promise<void> {
+  const engine = await lake.engine();
+  const datasets = new Map((await lake.catalog.list()).map((name) => [name.toLowerCase(), name]));
+  for (const reference of candidates(sql)) {
+    const { name, version } = splitReference(reference);
+    const known = datasets.get(name.toLowerCase());
+    if (known === undefined || taken.includes(name)) continue;
+    const dataset = await lake.catalog.open(known);
+    const relation = version === undefined ? await dataset.relation() : await dataset.relation(dataset.version(version));
+    await engine.run(`CREATE OR REPLACE VIEW ${sqlName(reference)} AS SELECT * FROM ${relation}`);
+  }
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env node
+// Old syntax on purpose: a Node that is too old must still get as far as the sentence below.
+var major = Number(process.versions.node.split(".")[0]);
+if (major < 24) {
+  console.error("error: Millrace needs Node 24 or newer, and this is Node " + process.versions.node);
+  console.error("  try: npx -p node@24 -p millrace millrace, or install Node 24 from https://nodejs.org");
+  process.exit(2);
+} else {
+  import("../dist/cli/main.js").then(
+    function (cli) {
+      return cli.main(process.argv.slice(2));
+    },
+    function (error) {
+      if (error.code === "ERR_MODULE_NOT_FOUND" && /dist.cli.main/.test(error.message)) {
+        console.error("error: Millrace is not built");
+        console.error("  try: npm install, or npm run build");
+      } else {
+        console.error(error);
+      }
+      process.exit(1);
+    },
+  );
+}

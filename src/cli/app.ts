@@ -1,0 +1,235 @@
+import { buildApplication, buildCommand, buildRouteMap, type Application } from "@stricli/core";
+import type { Context } from "./context.ts";
+import { exitCodeOf } from "./errors.ts";
+import {
+  argument,
+  atMostOne,
+  countFlag,
+  durationFlag,
+  globalFlags,
+  listFlag,
+  many,
+  one,
+  optionalArgument,
+  requiredTextFlag,
+  sizeFlag,
+  switchFlag,
+  textFlag,
+} from "./flags.ts";
+import { text } from "./usage.ts";
+
+const reference = "Dataset, or a version of it: `orders`, `orders@7`, `orders@gold`";
+
+/** All verbs. Their code is loaded when they run; here is only what help needs. */
+export const routes = buildRouteMap({
+  routes: {
+    init: buildCommand({
+      loader: () => import("./commands/init.ts"),
+      parameters: {
+        flags: globalFlags,
+        positional: atMostOne("folder", "Folder to make the lake in (default: this one)"),
+      },
+      docs: { brief: "Make a folder with a configuration and a small flow that works at once" },
+    }),
+    list: buildCommand({
+      loader: () => import("./commands/list.ts"),
+      parameters: {
+        flags: globalFlags,
+        positional: atMostOne("kind", "sources, stores, formats or checks (default: all)"),
+      },
+      docs: { brief: "List the modules there are" },
+    }),
+    describe: buildCommand({
+      loader: () => import("./commands/describe.ts"),
+      parameters: {
+        flags: globalFlags,
+        positional: {
+          kind: "tuple",
+          parameters: [argument("kind", "source, store, format or check"), argument("name", "Name of the module")],
+        },
+      },
+      docs: { brief: "Show what a module does, its options and examples" },
+    }),
+    check: buildCommand({
+      loader: () => import("./commands/check.ts"),
+      parameters: { flags: globalFlags, positional: many("name", "Connections or flows (default: all of them)") },
+      docs: {
+        brief: "Check the configuration, and that a connection or the source of a flow can be read; moves no rows",
+      },
+    }),
+    discover: buildCommand({
+      loader: () => import("./commands/discover.ts"),
+      parameters: {
+        flags: { ...globalFlags, columns: switchFlag("Show the columns of each stream") },
+        positional: {
+          kind: "tuple",
+          parameters: [
+            argument("connection", "Name of a connection"),
+            optionalArgument("stream", "Show this stream only"),
+          ],
+        },
+      },
+      docs: { brief: "Show the streams (tables, topics, files) of a connection" },
+    }),
+    run: buildCommand({
+      loader: () => import("./commands/run.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          all: switchFlag("Run every flow of the configuration"),
+          full: switchFlag("Read everything again, not only what is new (with mode replace or merge)"),
+        },
+        positional: many("flow", "Names of flows"),
+      },
+      docs: { brief: "Run flows: read what is new, check it, publish one version; safe to repeat" },
+    }),
+    datasets: buildCommand({
+      loader: () => import("./commands/datasets.ts"),
+      parameters: { flags: globalFlags },
+      docs: { brief: "List the datasets of the lake" },
+    }),
+    show: buildCommand({
+      loader: () => import("./commands/show.ts"),
+      parameters: { flags: globalFlags, positional: one("dataset", reference) },
+      docs: { brief: "Show a version: columns, counts, verdict, where it came from" },
+    }),
+    preview: buildCommand({
+      loader: () => import("./commands/preview.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          split: textFlag("split", "Rows of this split only: train, validation or test"),
+          rows: countFlag("How many rows (default 10)"),
+          columns: textFlag("a,b", "Columns to show, separated by commas"),
+        },
+        positional: one("dataset", reference),
+      },
+      docs: { brief: "Show some rows of a version" },
+    }),
+    query: buildCommand({
+      loader: () => import("./commands/query.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          csv: switchFlag("Print CSV"),
+          rows: countFlag("At most this many rows (default 10000; 100 on a terminal)"),
+        },
+        positional: one("sql", 'A SELECT; datasets are tables: orders, "orders@7". `-` reads it from the input'),
+      },
+      docs: { brief: "Query datasets with SQL" },
+    }),
+    history: buildCommand({
+      loader: () => import("./commands/history.ts"),
+      parameters: { flags: globalFlags, positional: one("dataset", "Dataset") },
+      docs: { brief: "List the versions of a dataset" },
+    }),
+    diff: buildCommand({
+      loader: () => import("./commands/diff.ts"),
+      parameters: {
+        flags: globalFlags,
+        positional: { kind: "tuple", parameters: [argument("before", reference), argument("after", reference)] },
+      },
+      docs: { brief: "Compare two versions: rows, columns and files" },
+    }),
+    tag: buildCommand({
+      loader: () => import("./commands/tag.ts"),
+      parameters: {
+        flags: { ...globalFlags, remove: switchFlag("Remove the tag") },
+        positional: {
+          kind: "tuple",
+          parameters: [argument("dataset", reference), argument("tag", "Name of the tag, such as `gold`")],
+        },
+      },
+      docs: { brief: "Give a version a name that stays" },
+    }),
+    rollback: buildCommand({
+      loader: () => import("./commands/rollback.ts"),
+      parameters: { flags: globalFlags, positional: one("dataset@version", "The version to go back to: `orders@2`") },
+      docs: { brief: "Make an earlier version the current one again; nothing is lost" },
+    }),
+    quality: buildCommand({
+      loader: () => import("./commands/quality.ts"),
+      parameters: {
+        flags: { ...globalFlags, html: textFlag("file", "Write a page with plots to this file") },
+        positional: one("dataset", reference),
+      },
+      docs: { brief: "Show the verdict of each check and a profile of each column" },
+    }),
+    verify: buildCommand({
+      loader: () => import("./commands/verify.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          deep: switchFlag("Read every file and compare its checksum and rows, not only names and sizes"),
+          source: switchFlag("Compare counts and checksums with the source as it is now"),
+        },
+        positional: many("dataset", "Datasets (default: all); with --source: flows"),
+      },
+      docs: { brief: "Prove that every file of every version is there and undamaged" },
+    }),
+    gc: buildCommand({
+      loader: () => import("./commands/gc.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          dryRun: switchFlag("Only say what would go"),
+          olderThan: durationFlag("Expire versions older than this first (tags stay)"),
+          keep: countFlag("Keep at least this many versions when expiring (default 1)"),
+          minimumAge: durationFlag("Keep files without a version that are younger than this (default 24h)"),
+        },
+        positional: many("dataset", "Datasets (default: all)"),
+      },
+      docs: { brief: "Remove files that no version, tag or running writer needs" },
+    }),
+    compact: buildCommand({
+      loader: () => import("./commands/compact.ts"),
+      parameters: {
+        flags: { ...globalFlags, target: sizeFlag("Size of the files to make (default 256 MiB)") },
+        positional: many("dataset", "Datasets (default: all)"),
+      },
+      docs: { brief: "Rewrite many small files as few; the rows stay the same" },
+    }),
+    export: buildCommand({
+      loader: () => import("./commands/export.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          format: { kind: "enum", values: ["parquet", "csv", "jsonl", "arrow"], brief: "Format of the files" },
+          to: requiredTextFlag("folder", "Folder for the files"),
+          split: textFlag("split", "Rows of this split only"),
+        },
+        positional: one("dataset", reference),
+      },
+      docs: { brief: "Write a version as files of another format" },
+    }),
+    replay: buildCommand({
+      loader: () => import("./commands/replay.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          where: textFlag("sql", "Which rejected records: a predicate over reason, check, origin, record"),
+          set: listFlag("column=sql", 'Mend a column before the checks: --set "price=abs(price)"'),
+        },
+        positional: one("flow", "Name of the flow whose rejected records are put through again"),
+      },
+      docs: { brief: "Mend rejected records and put them through the checks of their flow again" },
+    }),
+    schema: buildCommand({
+      loader: () => import("./commands/schema.ts"),
+      parameters: { flags: globalFlags },
+      docs: { brief: "Print the JSON schema of the configuration, for editors" },
+    }),
+  },
+  docs: { brief: "Any data source becomes trusted, versioned, training-ready data." },
+});
+
+export function createApp(version: string): Application<Context> {
+  return buildApplication<Context>(routes, {
+    name: "millrace",
+    versionInfo: { currentVersion: version },
+    scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+    documentation: { disableAnsiColor: true, onlyRequiredInUsageLine: true },
+    localization: { text },
+    determineExitCode: exitCodeOf,
+  });
+}

@@ -1,0 +1,65 @@
+import { MillraceError, suggestion } from "../../core/index.ts";
+import type { RunReport } from "../../pipeline/index.ts";
+import type { Context, GlobalFlags } from "../context.ts";
+import { errorJson, exitCodeOf, formatError } from "../errors.ts";
+import { createProgress } from "../progress.ts";
+import { nextSteps, receipt } from "../receipt.ts";
+import { withLake } from "../session.ts";
+
+interface Flags extends GlobalFlags {
+  readonly all: boolean;
+  readonly full: boolean;
+}
+
+function chosenFlows(flags: Flags, names: readonly string[], known: readonly string[]): readonly string[] {
+  if (flags.all && names.length > 0) {
+    throw new MillraceError("usage", "`--all` and names of flows exclude each other", {
+      hint: "leave one of them out",
+    });
+  }
+  if (!flags.all && names.length === 0) {
+    throw new MillraceError("usage", "no flow is named", { hint: `name one or use --all; ${suggestion("", known)}` });
+  }
+  for (const name of names) {
+    if (!known.includes(name)) {
+      throw new MillraceError("not-found", `there is no flow \`${name}\` in the configuration`, {
+        hint: suggestion(name, known),
+        where: { flow: name },
+      });
+    }
+  }
+  return flags.all ? known : names;
+}
+
+export default async function run(this: Context, flags: Flags, ...names: string[]): Promise<void> {
+  const { output, signal } = this;
+  await withLake(this, flags, async (lake, config) => {
+    const flows = chosenFlows(flags, names, Object.keys(config.flows));
+    const runs: unknown[] = [];
+    let code = 0;
+    for (const [index, flow] of flows.entries()) {
+      const progress = createProgress(flow, output.interactive && !flags.quiet && !flags.json);
+      let report: RunReport;
+      try {
+        report = await lake.run(flow, { signal, full: flags.full, onProgress: (state) => progress.show(state) });
+      } catch (error) {
+        progress.stop();
+        // The other flows have nothing to do with it, unless the person wants it all to end.
+        if (flows.length === 1 || signal.aborted) throw error;
+        code = Math.max(code, exitCodeOf(error));
+        runs.push({ flow, ...(JSON.parse(errorJson(error)) as object) });
+        output.note(flags.json ? errorJson(error) : formatError(error));
+        continue;
+      }
+      progress.stop();
+      runs.push(report);
+      if (report.status === "failed") code = Math.max(code, 1);
+      if (flags.json) continue;
+      if (index > 0) output.print("");
+      output.print(receipt(output, report));
+      if (!flags.quiet && report.status !== "unchanged") output.note(`  ${nextSteps(report)}`);
+    }
+    if (flags.json) output.json({ runs });
+    if (code !== 0) this.process.exitCode = code;
+  });
+}

@@ -1,0 +1,64 @@
+import { formatType } from "../../core/index.ts";
+import type { Context, GlobalFlags } from "../context.ts";
+import { paint } from "../output.ts";
+import { withLake } from "../session.ts";
+import { escapeData } from "../text/escape.ts";
+import { bytes, count, moment } from "../text/numbers.ts";
+import { pairs, table } from "../text/table.ts";
+
+const prefix = "millrace.";
+
+export default async function show(this: Context, flags: GlobalFlags, reference: string): Promise<void> {
+  const { output } = this;
+  await withLake(this, flags, async (lake) => {
+    const { dataset, version } = await lake.dataset(reference);
+    const columns = dataset.columns(version);
+    const lineage = Object.fromEntries(
+      Object.entries(version.summary).flatMap(([key, value]) =>
+        key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
+      ),
+    );
+    if (flags.json) {
+      output.json({ dataset: dataset.name, location: dataset.store.uri(dataset.folder), version, columns });
+      return;
+    }
+    output.print(
+      pairs([
+        [
+          "dataset",
+          paint(output, "bold", `${dataset.name}@${version.number}${version.current ? "" : " (not current)"}`),
+        ],
+        ["location", escapeData(dataset.store.uri(dataset.folder))],
+        ["made", `${moment(version.time)} by ${version.operation}`],
+        ["rows", count(version.rows)],
+        ["files", `${count(version.files)} (${bytes(version.bytes)})`],
+        ["tags", version.tags.length === 0 ? "-" : version.tags.join(", ")],
+      ]),
+    );
+    output.print("");
+    output.print(
+      table(
+        [
+          { title: "id", align: "right" },
+          { title: "column" },
+          { title: "type" },
+          { title: "may be" },
+          { title: "about" },
+        ],
+        columns.map((column) => [
+          String(column.id ?? ""),
+          column.name,
+          formatType(column.type),
+          column.required ? "" : "null",
+          column.doc ?? "",
+        ]),
+        output.width,
+      ),
+    );
+    const facts = Object.entries(lineage);
+    if (facts.length > 0) {
+      output.print(`\n${paint(output, "bold", "where it came from")}`);
+      output.print(pairs(facts.map(([key, value]) => [key, escapeData(value)])));
+    }
+  });
+}

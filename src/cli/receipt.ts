@@ -1,0 +1,99 @@
+import type { CheckResult, RunReport } from "../pipeline/index.ts";
+import { paint, type Output } from "./output.ts";
+import { displayWidth, escapeData, fit } from "./text/escape.ts";
+import { bytes, count, seconds } from "./text/numbers.ts";
+
+const marks = { passed: ["✓", "green"], warned: ["!", "yellow"], failed: ["✗", "red"] } as const;
+
+function checkName(result: CheckResult): string {
+  const { column, columns } = result.options as { column?: unknown; columns?: unknown };
+  const about = typeof column === "string" ? column : Array.isArray(columns) ? columns.join(", ") : "";
+  return escapeData(about === "" ? result.check : `${result.check} ${about}`);
+}
+
+/** One line a check: its mark, what it is about, what it found. */
+export function checkLines(output: Output, checks: readonly CheckResult[]): string[] {
+  const names = checks.map(checkName);
+  const width = Math.min(40, Math.max(0, ...names.map(displayWidth)));
+  return checks.map((result, index) => {
+    const [mark, colour] = marks[result.status];
+    const name = fit(names[index]!, width);
+    const rejected = result.rejected ? `; ${count(result.rejected)} rejected` : "";
+    const message = `${escapeData(result.error ?? result.message)}${rejected}`;
+    const text = `${name}${" ".repeat(width - displayWidth(name))}  ${message}`;
+    return `  ${paint(output, colour, mark)} ${output.width === undefined ? text : fit(text, output.width - 4)}`;
+  });
+}
+
+function headline(output: Output, report: RunReport): string {
+  const { dataset, version, base } = report;
+  const name = escapeData(dataset);
+  switch (report.status) {
+    case "published":
+      return `${paint(output, "green", "✓")} ${paint(output, "bold", `${name}@${version}`)} published${
+        base === undefined ? "" : `, after ${name}@${base}`
+      }${report.resumed ? "; an unfinished run was taken up" : ""}`;
+    case "unchanged":
+      return `${paint(output, "green", "✓")} ${paint(output, "bold", name)} unchanged: nothing new${
+        report.version === undefined ? "" : ` since ${name}@${report.version}`
+      }`;
+    case "failed": {
+      const failed = report.checks.filter((check) => check.status === "failed").length;
+      return `${paint(output, "red", "✗")} ${paint(output, "bold", name)} not published: ${failed} of ${report.checks.length} checks failed${
+        base === undefined ? "" : `; ${name}@${base} stays the current version`
+      }`;
+    }
+  }
+}
+
+/** The receipt of a run: what came in, where it went, what the checks say, where to look next. */
+export function receipt(output: Output, report: RunReport): string {
+  const lines = [headline(output, report)];
+  if (report.status === "unchanged" && report.read === 0)
+    return lines.concat(report.warnings.map((text) => `  ! ${escapeData(text)}`)).join("\n");
+  const rate = report.seconds > 0 && report.bytesRead > 0 ? `, ${bytes(report.bytesRead / report.seconds)}/s` : "";
+  const amounts: [string, number, string][] = [
+    ["read", report.read, `${bytes(report.bytesRead)} in ${seconds(report.seconds)}${rate}`],
+    ["written", report.written, report.updated ? `${count(report.updated)} of them replaced earlier rows` : ""],
+    ["rejected", report.rejected, report.rejected > 0 ? `with reasons in ${report.dataset}__rejected` : ""],
+    [
+      "filtered",
+      report.filtered,
+      report.superseded
+        ? `${count(report.superseded)} of them superseded by a later row`
+        : report.filtered < 0
+          ? "the transform makes more rows than it reads"
+          : "",
+    ],
+  ];
+  const width = Math.max(...amounts.map(([, amount]) => count(amount).length));
+  for (const [name, amount, remark] of amounts) {
+    lines.push(
+      `  ${name.padEnd(9)} ${count(amount).padStart(width)}${remark === "" ? "" : `  ${paint(output, "dim", escapeData(remark))}`}`,
+    );
+  }
+  if (report.splits !== undefined) {
+    const splits = Object.entries(report.splits).map(([name, rows]) => `${escapeData(name)} ${count(rows)}`);
+    lines.push(`  splits    ${splits.join(" · ")}`);
+  }
+  lines.push(...checkLines(output, report.checks));
+  for (const warning of report.warnings) lines.push(`  ${paint(output, "yellow", "!")} ${escapeData(warning)}`);
+  return lines.join("\n");
+}
+
+/** What to type next. */
+export function nextSteps(report: RunReport): string {
+  const { dataset } = report;
+  const steps =
+    report.status === "failed"
+      ? [
+          "mend the data or the checks, then run again",
+          ...(report.rejected > 0 ? [`millrace preview ${dataset}__rejected`] : []),
+        ]
+      : [
+          `millrace preview ${dataset}`,
+          `millrace quality ${dataset}`,
+          ...(report.rejected > 0 ? [`millrace preview ${dataset}__rejected`] : []),
+        ];
+  return `next: ${steps.join(" · ")}`;
+}

@@ -1,0 +1,53 @@
+import * as z from "zod";
+import { flowSchema, nameSchema } from "../pipeline/flow.ts";
+
+export const engineSchema = z.strictObject({
+  memoryLimit: z
+    .string()
+    .regex(/^\d+(\.\d+)?\s*([KMGT]i?B)$/, "must be a size such as `500MB` or `4GB`")
+    .optional()
+    .describe("How much memory the engine may use before it spills to disk. Default `500MB`."),
+  threads: z
+    .number()
+    .int()
+    .min(1)
+    .max(1024)
+    .optional()
+    .describe("How many threads the engine uses. Default: the number of processors."),
+});
+
+export const storeSchema = z
+  .union([z.string().min(1), z.looseObject({ store: z.string() })])
+  .describe("Where datasets are kept: a folder, or `store:` with the name of a store and its options.");
+
+export const connectionSchema = z.looseObject({
+  source: z.string().optional().describe("Kind of source: see `millrace list sources`."),
+  store: z.string().optional().describe("Kind of store: see `millrace list stores`."),
+});
+
+/** What a configuration file holds. Options of stores, connections and checks are validated by their modules. */
+export const configSchema = z.strictObject({
+  store: storeSchema,
+  connections: z
+    .record(nameSchema, connectionSchema)
+    .default({})
+    .describe("Named systems to read from. Secrets only as `${env:NAME}` or `${file:path}`."),
+  flows: z
+    .record(nameSchema, flowSchema)
+    .default({})
+    .describe("Named pipelines, each from one source into one dataset."),
+  engine: engineSchema.optional().describe("Limits of the engine that reads, checks and writes."),
+});
+
+/** A configuration as people write it. */
+export type ConfigInput = z.input<typeof configSchema>;
+export type Config = z.output<typeof configSchema>;
+
+/**
+ * Types a configuration that is written in TypeScript.
+ *
+ *     export default defineConfig({ store: "./lake", flows: { orders: { from: { path: "orders/*.csv" } } } });
+ */
+export function defineConfig(config: ConfigInput): ConfigInput {
+  return config;
+}

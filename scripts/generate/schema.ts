@@ -50,6 +50,8 @@ function choice(key: string, modules: readonly FoundModule[], extra: Json, refer
     required: [key],
     allOf: modules.map((module) => ({
       if: { properties: { [key]: { const: module.definition.name } }, required: [key] },
+      // The keyword of JSON schema; nobody awaits this object.
+      // oxlint-disable-next-line unicorn/no-thenable
       then: named(key, module, extra, references),
     })),
   };

@@ -19,7 +19,9 @@ export function exitCodeOf(error: unknown): number {
 }
 
 function formatPlace({ file, line, row, ...names }: ErrorPlace): string {
-  const parts = Object.entries(names).flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value}`]));
+  const parts = Object.entries(names as Record<string, string | undefined>).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name} ${value}`],
+  );
   if (file !== undefined) {
     const near = relative(process.cwd(), file);
     const path = near === "" || near.startsWith("..") || near.length > file.length ? file : near;

@@ -113,5 +113,5 @@ async function importDocument(file: string): Promise<ConfigDocument> {
       hint: 'export default defineConfig({ store: "./lake", … })',
     });
   }
-  return { value: await loaded.default, lineOf: () => undefined };
+  return { value: loaded.default, lineOf: () => undefined };
 }

@@ -1,7 +1,5 @@
 /** Control characters, and marks that turn the direction of writing: data must not be able to steer a terminal. */
-// eslint-disable-next-line no-control-regex
-const unsafe =
-  /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/gu;
+const unsafe = /[\p{Cc}\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/gu;
 
 const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
@@ -24,8 +22,7 @@ const narrow = /^[\p{Mn}\p{Me}\p{Cf}]$/u;
 
 /** How many cells of a terminal a text takes. */
 export function displayWidth(text: string): number {
-  // eslint-disable-next-line no-control-regex
-  if (/^[\u0020-\u007e]*$/.test(text)) return text.length;
+  if (/^[ -~]*$/.test(text)) return text.length;
   let width = 0;
   for (const character of text) width += narrow.test(character) ? 0 : wide.test(character) ? 2 : 1;
   return width;

@@ -1,0 +1,5 @@
+export { openCatalog } from "./catalog.ts";
+export { runKey } from "./commit.ts";
+export { cursorPrefix } from "./cursor.ts";
+export type * from "./dataset.ts";
+export { openTable } from "./open.ts";

@@ -1,0 +1,76 @@
+import type { Store } from "../core/index.ts";
+import { MillraceError } from "../core/index.ts";
+import { commit, snapshotOfRun } from "./commit.ts";
+import { loadCursors, readCursor } from "./cursor.ts";
+import type { Dataset } from "./dataset.ts";
+import { alter, evolve } from "./evolve.ts";
+import { collectGarbage } from "./gc.ts";
+import { expire, findVersion, rollback, tag, untag } from "./history.ts";
+import { loadNewest } from "./iceberg/log.ts";
+import { currentSnapshot } from "./iceberg/metadata.ts";
+import { relation } from "./relation.ts";
+import { Table } from "./table.ts";
+
+/**
+ * The table in a folder of a store. Tables of other engines (also partitioned ones) open for reading; writing to them
+ * is `unsupported`. Throws `not-found`, `corrupt`.
+ */
+export async function openTable(store: Store, folder: string, name: string): Promise<Dataset> {
+  const loaded = await loadNewest(store, folder);
+  if (loaded === undefined) {
+    throw new MillraceError("not-found", `there is no dataset \`${name}\` in \`${store.url}\``, {
+      where: { dataset: name },
+    });
+  }
+  return datasetOfLoaded(new Table(name, store, folder, loaded));
+}
+
+export async function datasetOfLoaded(table: Table): Promise<Dataset> {
+  await loadCursors(table);
+  return datasetOf(table);
+}
+
+const tables = new WeakMap<Dataset, Table>();
+
+/** The state behind a dataset that `openTable` made. */
+export function tableOf(dataset: Dataset): Table {
+  const table = tables.get(dataset);
+  if (table === undefined) throw new MillraceError("internal", `\`${dataset.name}\` was not opened by the catalog`);
+  return table;
+}
+
+export function datasetOf(table: Table): Dataset {
+  /** Long cursors of the current version are read ahead, because `cursor` gives them at once. */
+  const settled = async <T>(result: Promise<T>): Promise<T> => {
+    const value = await result;
+    await loadCursors(table);
+    return value;
+  };
+  const dataset: Dataset = {
+    name: table.name,
+    store: table.store,
+    folder: table.folder,
+    refresh: () => settled(table.refresh()),
+    versions: () => table.versions(),
+    current: () => (currentSnapshot(table.metadata) ? findVersion(table, undefined) : undefined),
+    version: (reference) => findVersion(table, reference),
+    columns: (version) => table.columns(version?.schemaId),
+    files: (version) => table.files(version),
+    relation: (version, files) => relation(table, version, files),
+    cursor: (flow) => readCursor(table, currentSnapshot(table.metadata), flow),
+    versionOfRun(runId) {
+      const snapshot = snapshotOfRun(table.metadata, runId);
+      return snapshot && table.versions().find((version) => version.snapshotId === BigInt(snapshot["snapshot-id"]));
+    },
+    evolve: (wanted, policy) => evolve(table, wanted, policy),
+    commit: (change) => settled(commit(table, change)),
+    alter: (columns) => settled(alter(table, columns)),
+    tag: (name, version) => settled(tag(table, name, version)),
+    untag: (name) => settled(untag(table, name)),
+    rollback: (version) => settled(rollback(table, version)),
+    expire: (versions) => settled(expire(table, versions)),
+    gc: (options) => settled(collectGarbage(table, options)),
+  };
+  tables.set(dataset, table);
+  return dataset;
+}

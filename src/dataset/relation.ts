@@ -1,0 +1,119 @@
+import { type Column, type DataType, MillraceError, type Sql, sqlName, sqlString } from "../core/index.ts";
+import type { DataFile, Version } from "./dataset.ts";
+import { fromIcebergSchema } from "./iceberg/schema.ts";
+import type { Table } from "./table.ts";
+
+/** The engine's name of a type. */
+export function engineType(type: DataType): Sql {
+  if (typeof type === "string") {
+    switch (type) {
+      case "int":
+        return "INTEGER";
+      case "long":
+        return "BIGINT";
+      case "string":
+        return "VARCHAR";
+      case "binary":
+        return "BLOB";
+      case "timestamptz":
+        return "TIMESTAMPTZ";
+      default:
+        return type.toUpperCase();
+    }
+  }
+  switch (type.type) {
+    case "struct":
+      return `STRUCT(${type.fields.map((field) => `${sqlName(field.name)} ${engineType(field.type)}`).join(", ")})`;
+    case "list":
+      return `${engineType(type.element)}[]`;
+    case "map":
+      return `MAP(${engineType(type.key)}, ${engineType(type.value)})`;
+  }
+}
+
+/** See `Dataset.relation`. */
+export async function relation(table: Table, version: Version | undefined, files?: readonly DataFile[]): Promise<Sql> {
+  const columns = table.columns(version?.schemaId ?? table.snapshotOf(undefined)?.["schema-id"]);
+  const chosen = files ?? (await table.files(version));
+  return readFiles(
+    table,
+    columns,
+    chosen.map((file) => file.path),
+  );
+}
+
+/** A FROM item with the columns, read from Parquet files of the table by field id. `filename` adds that column. */
+export function readFiles(
+  table: Table,
+  columns: readonly Column[],
+  paths: readonly string[],
+  options: { filename?: boolean } = {},
+): Sql {
+  if (paths.length === 0) {
+    const items = columns.map((column) => `CAST(NULL AS ${engineType(column.type)}) AS ${sqlName(column.name)}`);
+    if (options.filename) items.push("CAST(NULL AS VARCHAR) AS filename");
+    return `(SELECT ${items.join(", ")} WHERE false)`;
+  }
+  assertNestedNames(table, columns);
+  const list = paths.map((path) => sqlString(engineFile(table, path))).join(", ");
+  const schema = columns.map(
+    (column) =>
+      `${column.id}: {name: ${sqlString(column.name)}, type: ${sqlString(engineType(column.type))}, default_value: NULL}`,
+  );
+  const filename = options.filename ? ", filename = true" : "";
+  return `read_parquet([${list}]${filename}, schema = MAP {${schema.join(", ")}})`;
+}
+
+/** What the engine opens: a file of this machine, or the absolute name. Glob characters in it are taken literally. */
+export function engineFile(table: Pick<Table, "store">, path: string): string {
+  const file = table.store.local?.(path) ?? table.store.uri(path);
+  return file.replaceAll(/[[*?]/g, "[$&]");
+}
+
+/**
+ * The engine finds columns by field id and fields inside a struct by name. That is the same thing unless a name inside a struct
+ * meant another field once; then it is refused rather than read wrongly.
+ */
+function assertNestedNames(table: Table, columns: readonly Column[]): void {
+  const wanted = new Map<number, string>();
+  const byPath = new Map<string, number>();
+  for (const [path, id] of nestedFields(columns)) {
+    wanted.set(id, path);
+    byPath.set(path, id);
+  }
+  if (byPath.size === 0) return;
+  for (const schema of table.metadata.schemas) {
+    for (const [path, id] of nestedFields(fromIcebergSchema(schema))) {
+      const renamed = wanted.has(id) && wanted.get(id) !== path;
+      const reused = byPath.has(path) && byPath.get(path) !== id;
+      if (!renamed && !reused) continue;
+      const [column, ...names] = path.split("\0");
+      throw new MillraceError(
+        "unsupported",
+        `\`${names.join(".")}\` inside the column with field id ${column} of \`${table.name}\` was renamed or replaced, which Millrace cannot read`,
+        { where: { dataset: table.name }, hint: "rewrite the table with the engine that renamed it" },
+      );
+    }
+  }
+}
+
+/** Fields inside columns: path (id of the column, then names, separated by NUL) → field id. */
+function* nestedFields(columns: readonly Column[]): Generator<[path: string, id: number]> {
+  for (const column of columns) yield* inside(column.type, String(column.id));
+}
+
+function* inside(type: DataType, path: string): Generator<[path: string, id: number]> {
+  if (typeof type === "string") return;
+  if (type.type === "struct") {
+    for (const field of type.fields) {
+      const own = `${path}\0${field.name}`;
+      if (field.id !== undefined) yield [own, field.id];
+      yield* inside(field.type, own);
+    }
+  } else if (type.type === "list") {
+    yield* inside(type.element, `${path}\0element`);
+  } else {
+    yield* inside(type.key, `${path}\0key`);
+    yield* inside(type.value, `${path}\0value`);
+  }
+}

@@ -1,0 +1,73 @@
+import { once } from "node:events";
+import { isMillraceError, messageOf } from "../core/errors.ts";
+import { frame, frameHeader, readFrames, type FrameKind } from "./frames.ts";
+
+/**
+ * The process that touches hostile bytes. It serves one job after the other; its parent kills it when a job is overdue.
+ * A job names a module whose default export is called with the job's arguments and yields bytes and JSON messages.
+ */
+type Work = (...input: unknown[]) => AsyncIterable<unknown>;
+
+/** Small chunks are joined: a frame a line would cost more in system calls than the parsing. */
+const flushBytes = 256 * 1024;
+
+async function send(kind: FrameKind, payload: Uint8Array): Promise<void> {
+  process.stdout.cork();
+  process.stdout.write(frameHeader(kind, payload.length));
+  const flowing = process.stdout.write(payload);
+  process.stdout.uncork();
+  if (!flowing && process.stdout.writableNeedDrain) await once(process.stdout, "drain");
+}
+
+function json(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value) ?? "null");
+}
+
+async function perform(module: string, input: unknown[]): Promise<void> {
+  let pending: Uint8Array[] = [];
+  let held = 0;
+  const flush = async (): Promise<void> => {
+    if (held === 0) return;
+    const joined = pending.length === 1 ? pending[0]! : Buffer.concat(pending, held);
+    pending = [];
+    held = 0;
+    for (let start = 0; start < joined.length; start += 4 * 1024 * 1024) {
+      await send(frame.bytes, joined.subarray(start, start + 4 * 1024 * 1024));
+    }
+  };
+  const work = ((await import(module)) as { default: Work }).default;
+  for await (const output of work(...input)) {
+    if (output instanceof Uint8Array) {
+      pending.push(output);
+      held += output.length;
+      if (held >= flushBytes) await flush();
+    } else {
+      await flush();
+      await send(frame.message, json(output));
+    }
+  }
+  await flush();
+}
+
+// A library that prints must not break the frames.
+console.log = console.error;
+
+for await (const { kind, payload } of readFrames(process.stdin)) {
+  if (kind !== frame.job) continue;
+  const { module, input } = JSON.parse(payload.toString()) as { module: string; input: unknown[] };
+  try {
+    await perform(module, input);
+    await send(frame.done, Buffer.alloc(0));
+  } catch (error) {
+    const known = isMillraceError(error);
+    await send(
+      frame.failed,
+      json({
+        code: known ? error.code : "parse",
+        message: messageOf(error).slice(0, 2000),
+        hint: known ? error.hint : undefined,
+        where: known ? error.where : undefined,
+      }),
+    );
+  }
+}

@@ -1,4 +1,4 @@
-import { generateHelpTextForAllCommands } from "@stricli/core";
+import { generateHelpTextForAllCommands, type Application, type CommandContext } from "@stricli/core";
 import type * as z from "zod";
 import { createApp } from "../../src/cli/app.ts";
 import { capabilityFacts, optionFacts } from "../../src/config/facts.ts";
@@ -47,7 +47,9 @@ function commandLinePage(): string {
     "Results go to the standard output; progress, remarks and errors to the standard error. With `--json` a result is one JSON " +
       "value, and an error is one line of JSON on the standard error; whole numbers beyond 2^53 are JSON text, so that no reader rounds them.",
   ];
-  for (const [route, help] of generateHelpTextForAllCommands(createApp("0"))) {
+  for (const [route, help] of generateHelpTextForAllCommands(
+    createApp("0") as unknown as Application<CommandContext>,
+  )) {
     parts.push(`## ${route}`, `\`\`\`\n${help.trimEnd()}\n\`\`\``);
   }
   return `${parts.join("\n\n")}\n`;

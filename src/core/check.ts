@@ -22,6 +22,12 @@ export interface CheckContext {
   dataset(name: string): Sql;
   /** A FROM item with the rows that are already in the dataset (append, merge), or undefined for the first version and for replace. */
   previous?: Sql;
+  /** A FROM item with the rows of the version before this run, whatever the mode: what drift compares with. Default: `previous`. */
+  baseline?: Sql;
+  /** Columns of `previous` and `baseline`, where they may differ from `columns`. */
+  previousColumns?: Column[];
+  /** How the rows go into the dataset: with `merge`, a row may replace the earlier one of the same `key`. Default `append`. */
+  mode?: "append" | "replace" | "merge";
   /** The moment of the run: milliseconds since the epoch. */
   now: number;
 }
@@ -51,6 +57,8 @@ export interface Check<Options> {
   failing?(options: Options, context: CheckContext): Sql;
   /** When `failing` needs window functions (duplicates): a predicate over `data` that is put into QUALIFY instead of WHERE. */
   qualify?(options: Options, context: CheckContext): Sql;
+  /** Why a row fails, for the person who mends it: a text expression over `data`, read only for rows that fail. */
+  reason?(options: Options, context: CheckContext): Sql;
   /** Facts that Parquet footers already give (rows, nulls, min, max) may answer the check without a scan. */
   fromStatistics?(options: Options, statistics: Statistics): Measured | undefined;
 }

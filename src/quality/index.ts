@@ -1,0 +1,6 @@
+export * from "./plan.ts";
+export * from "./measure.ts";
+export * from "./quarantine.ts";
+export * from "./profile.ts";
+export * from "./profile-text.ts";
+export * from "./html.ts";

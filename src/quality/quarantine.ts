@@ -1,0 +1,113 @@
+import { sqlName, sqlString, type Column, type DataType, type Sql } from "../core/index.ts";
+import { rejectingSql, type PlannedCheck } from "./plan.ts";
+
+/** What moves a row out: a predicate over `data` that is never null, and the text that says why. */
+export interface RejectRule {
+  check: string;
+  predicate: Sql;
+  /** Text expression over `data`; only read where the predicate is true. */
+  reason: Sql;
+  /** The predicate needs window functions over all rows that no other rule has moved out. */
+  window: boolean;
+}
+
+/** The rules of every planned check with `on_fail: reject`. */
+export function rejectPredicate(planned: readonly PlannedCheck[]): RejectRule[] {
+  return planned.flatMap((check) => {
+    if (check.spec.on_fail !== "reject") return [];
+    const { row, window } = rejectingSql(check);
+    const reason = check.definition.reason?.(check.options, check.context) ?? "'does not hold'";
+    const text = `${sqlString(`${check.spec.check}: `)} || coalesce(${reason}, 'does not hold')`;
+    const rule = (predicate: Sql | undefined, isWindow: boolean): RejectRule[] =>
+      predicate === undefined ? [] : [{ check: check.spec.check, predicate, reason: text, window: isWindow }];
+    return [...rule(row, false), ...rule(window, true)];
+  });
+}
+
+/**
+ * The SELECTs that part a relation into rows that stay (`good`: exactly its columns) and rows that go (`bad`: `reason`, `check`,
+ * `record`, all text; one row each). Rules over single rows come first; rules over several rows (duplicates) then see only what
+ * is left, so that no row goes because of a copy that went itself. `check` is the first check that moved the row out.
+ */
+export function quarantineSelect(relation: Sql, planned: readonly PlannedCheck[]): { good: Sql; bad: Sql } {
+  const columns = planned[0]?.context.columns ?? [];
+  const names = columns.map((column) => sqlName(column.name)).join(", ");
+  const rules = rejectPredicate(planned);
+  const single = rules.filter((rule) => !rule.window);
+  const across = rules.filter((rule) => rule.window);
+  const any = (list: readonly RejectRule[]): Sql => (list.length === 0 ? "false" : list.map((rule) => `(${rule.predicate})`).join(" OR "));
+
+  const all = `WITH data AS (SELECT * FROM ${relation})`;
+  const kept = single.length === 0 ? `SELECT ${names === "" ? "*" : names} FROM ${relation}` : `${all} SELECT ${names} FROM data WHERE NOT (${any(single)})`;
+  if (rules.length === 0) {
+    return { good: kept, bad: "SELECT NULL::VARCHAR AS reason, NULL::VARCHAR AS \"check\", NULL::VARCHAR AS record WHERE false" };
+  }
+  const record = recordExpression(columns);
+  const refused = (list: readonly RejectRule[], condition: (rule: RejectRule, index: number) => Sql): Sql =>
+    `concat_ws('; ', ${list.map((rule, index) => `CASE WHEN ${condition(rule, index)} THEN ${rule.reason} END`).join(", ")}) AS reason, ` +
+    `CASE ${list.map((rule, index) => `WHEN ${condition(rule, index)} THEN ${sqlString(rule.check)}`).join(" ")} END AS "check", ${record} AS record`;
+  const parts: Sql[] = [];
+  if (single.length > 0) parts.push(`(${all} SELECT ${refused(single, (rule) => rule.predicate)} FROM data WHERE ${any(single)})`);
+  if (across.length > 0) {
+    // The flags get names that no column has, because the rows keep their own columns beside them.
+    const flag = (index: number): Sql => sqlName(unusedName(columns, `rejected${index}`));
+    const flags = across.map((rule, index) => `(${rule.predicate}) AS ${flag(index)}`);
+    const anyFlag = across.map((_rule, index) => flag(index)).join(" OR ");
+    parts.push(
+      `(WITH data AS (${kept}) SELECT ${refused(across, (_rule, index) => flag(index))} ` +
+        `FROM (SELECT *, ${flags.join(", ")} FROM data) AS data WHERE ${anyFlag})`,
+    );
+  }
+  const bad = `SELECT reason, "check", record FROM (${parts.join(" UNION ALL ")})`;
+  const good = across.length === 0 ? kept : `WITH data AS (${kept}) SELECT ${names} FROM data QUALIFY NOT (${any(across)})`;
+  return { good, bad };
+}
+
+function unusedName(columns: readonly Column[], wanted: string): string {
+  const taken = new Set(columns.map((column) => column.name.toLowerCase()));
+  let name = wanted;
+  while (taken.has(name.toLowerCase())) name = `_${name}`;
+  return name;
+}
+
+/**
+ * A row as JSON text from which it can be made again: 64-bit integers in full, decimals as text (a JSON number would pass
+ * through a double), NaN and infinities as text (JSON has none), binary as the engine's `\xAB` escapes.
+ */
+export function recordExpression(columns: readonly Column[]): Sql {
+  if (columns.length === 0) return "'{}'";
+  const fields = columns.map((column) => `${sqlName(column.name)}: ${jsonValue(sqlName(column.name), column.type)}`);
+  return `CAST(to_json({${fields.join(", ")}}) AS VARCHAR)`;
+}
+
+function jsonValue(value: Sql, type: DataType, depth = 0): Sql {
+  if (typeof type === "string") {
+    if (type.startsWith("decimal")) return `CAST(${value} AS VARCHAR)`;
+    if (type !== "float" && type !== "double") return value;
+    return `CASE WHEN isfinite(${value}) THEN to_json(${value}) ELSE to_json(CAST(${value} AS VARCHAR)) END`;
+  }
+  if (isPlain(type)) return value;
+  switch (type.type) {
+    case "list":
+      return `list_transform(${value}, lambda x${depth}: ${jsonValue(`x${depth}`, type.element, depth + 1)})`;
+    case "struct": {
+      const fields = type.fields.map((field) => `${sqlName(field.name)}: ${jsonValue(`struct_extract(${value}, ${sqlString(field.name)})`, field.type, depth)}`);
+      return `CASE WHEN ${value} IS NOT NULL THEN {${fields.join(", ")}} END`;
+    }
+    case "map":
+      return `map(map_keys(${value}), list_transform(map_values(${value}), lambda x${depth}: ${jsonValue(`x${depth}`, type.value, depth + 1)}))`;
+  }
+}
+
+/** Whether the engine's own JSON of the type loses nothing. */
+function isPlain(type: DataType): boolean {
+  if (typeof type === "string") return type !== "float" && type !== "double" && !type.startsWith("decimal");
+  switch (type.type) {
+    case "list":
+      return isPlain(type.element);
+    case "struct":
+      return type.fields.every((field) => isPlain(field.type));
+    case "map":
+      return isPlain(type.value);
+  }
+}

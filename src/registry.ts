@@ -19,10 +19,20 @@ export const registry: Registry = {
       summary: "Every value is one of a list.",
       load: async () => (await import("./checks/allowed-values.ts")).default,
     },
+    "class-balance": {
+      title: "Class balance",
+      summary: "No class is too rare, and none is missing.",
+      load: async () => (await import("./checks/class-balance.ts")).default,
+    },
     "columns": {
       title: "Columns",
       summary: "The columns are those of a contract: names, types, order, and which are never null.",
       load: async () => (await import("./checks/columns.ts")).default,
+    },
+    "drift": {
+      title: "Drift",
+      summary: "Columns are distributed as in the version before: population stability, Kolmogorov–Smirnov distance, new categories.",
+      load: async () => (await import("./checks/drift.ts")).default,
     },
     "duplicates": {
       title: "Duplicates",
@@ -43,6 +53,11 @@ export const registry: Registry = {
       title: "Freshness",
       summary: "The newest value of a time column is not too old.",
       load: async () => (await import("./checks/freshness.ts")).default,
+    },
+    "label-leakage": {
+      title: "Label leakage",
+      summary: "No single column gives the label away.",
+      load: async () => (await import("./checks/label-leakage.ts")).default,
     },
     "labels": {
       title: "Labels",
@@ -78,6 +93,11 @@ export const registry: Registry = {
       title: "SQL",
       summary: "A condition in SQL holds, for each row or for all rows together.",
       load: async () => (await import("./checks/sql.ts")).default,
+    },
+    "statistic": {
+      title: "Statistic",
+      summary: "A mean, spread, sum, quantile, number of different values or share of nulls lies within bounds.",
+      load: async () => (await import("./checks/statistic.ts")).default,
     },
     "type": {
       title: "Type",

@@ -23,8 +23,11 @@ export interface Store extends AsyncDisposable {
   open(path: string): Promise<RandomAccess>;
   /** The whole object. Throws `not-found`. */
   read(path: string): Promise<Uint8Array>;
-  /** With `ifAbsent`, throws `already-exists` when the path exists; exactly one of several writers wins. */
-  write(path: string, bytes: Uint8Array, options?: { ifAbsent?: boolean }): Promise<Entry>;
+  /**
+   * With `ifAbsent`, throws `already-exists` when the path exists; exactly one of several writers wins.
+   * With `durable: false` a power cut may undo it: for hints and caches that can be made again.
+   */
+  write(path: string, bytes: Uint8Array, options?: { ifAbsent?: boolean; durable?: boolean }): Promise<Entry>;
   /** Brings a local file in, by moving it where that is possible. The local file is gone afterwards. */
   adopt(file: string, path: string): Promise<Entry>;
   /** All entries below a prefix (a folder), in no particular order. An absent folder is empty. */

@@ -1,6 +1,6 @@
 import { type Column, MillraceError, type Store, suggestion } from "../core/index.ts";
 import type { Catalog } from "./dataset.ts";
-import { assignIds } from "./evolve.ts";
+import { assignFieldIds } from "./evolve.ts";
 import { loadNewest, publish } from "./iceberg/log.ts";
 import { newMetadata } from "./iceberg/metadata.ts";
 import { datasetOf, datasetOfLoaded } from "./open.ts";
@@ -49,11 +49,7 @@ export function openCatalog(store: Store): Catalog {
           where: { dataset: name },
         });
       }
-      const ids = { next: 1 };
-      const metadata = newMetadata(
-        store.uri(name),
-        columns.map((column) => assignIds(column, ids)),
-      );
+      const metadata = newMetadata(store.uri(name), assignFieldIds(columns));
       const published = (await exists(name)) ? undefined : await publish(store, name, undefined, metadata);
       if (published === undefined) {
         throw new MillraceError("already-exists", `the dataset \`${name}\` exists already in \`${store.url}\``, {

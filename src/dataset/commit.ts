@@ -26,7 +26,12 @@ export async function commit(table: Table, change: Change): Promise<Version> {
   validate(change);
   const id = newSnapshotId();
   const writer = new ManifestWriter(table, id);
-  let staged = false;
+  // Looked at while the newest metadata is read; it matters only when there is something to commit.
+  const staged = assertStaged(table, change).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  let known = false;
   let result: Snapshot | undefined;
   let attemptFiles: string[] = [];
   await table.update(async (metadata) => {
@@ -34,22 +39,21 @@ export async function commit(table: Table, change: Change): Promise<Version> {
     for (const path of attemptFiles) await table.store.remove(path);
     attemptFiles = [];
     result = snapshotOfRun(metadata, change.runId);
-    if (result !== undefined) return undefined;
+    known = result !== undefined;
+    if (known) return undefined;
     table.assertWritable();
     assertBase(table, metadata, change);
     await loadCursors(table);
     assertCursor(table, metadata, change);
-    if (!staged) await assertStaged(table, change);
-    staged = true;
+    const problem = await staged;
+    if (problem !== undefined) throw problem;
     const next = await apply(table, metadata, change, writer, id);
     attemptFiles = next.files;
     result = next.snapshot;
     return next.metadata;
   });
-  return (
-    table.versions().find((version) => version.snapshotId === BigInt(result!["snapshot-id"])) ??
-    table.versionOf(result!)
-  );
+  const version = table.versionOf(result!);
+  return known ? table.versions().find((one) => one.number === version.number)! : version;
 }
 
 function validate(change: Change): void {
@@ -139,6 +143,7 @@ async function apply(
     table.store.write(listPath, list),
     ...manifests.write.map(({ path, bytes }) => table.store.write(path, bytes)),
   ]);
+  table.rememberList(table.uriOf(listPath), manifests.list);
   const snapshot: Snapshot = {
     "snapshot-id": id,
     ...(parent && { "parent-snapshot-id": parent["snapshot-id"] }),

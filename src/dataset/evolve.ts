@@ -121,6 +121,12 @@ function tidy(column: Column): Column {
   return required ? { ...rest, required } : rest;
 }
 
+/** Columns with field ids from 1, as `Catalog.create` gives them to a new dataset. */
+export function assignFieldIds(columns: readonly WantedColumn[]): Column[] {
+  const ids = { next: 1 };
+  return columns.map((column) => assignIds(withoutRename(column), ids));
+}
+
 /** A copy with fresh ids everywhere, in the order in which Iceberg numbers: a level before what is in it. */
 export function assignIds(column: Column, ids: { next: number }): Column {
   const id = ids.next++;

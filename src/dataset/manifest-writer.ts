@@ -66,8 +66,9 @@ export class ManifestWriter {
     const write: { path: string; bytes: Buffer }[] = [...rewritten];
     const list = [...rewritten.map(({ manifest }) => manifest), ...kept];
     if (change.add.length > 0) {
-      const added = this.#add(schemaOf(metadata, undefined), change);
-      const manifest = this.#describe(added.path, added.bytes, added.entries, sequence);
+      const schema = schemaOf(metadata, undefined);
+      const added = this.#add(schema, change);
+      const manifest = this.#describe(added.path, added.bytes, added.entries, sequence, schema);
       list.unshift(manifest);
       if (!this.#durable.has(added.path)) write.push(added);
       this.#durable.add(added.path);
@@ -185,10 +186,15 @@ export class ManifestWriter {
     bytes: Buffer,
     entries: ManifestEntry[],
     sequence: number,
-    schema?: IcebergSchema,
+    schema: IcebergSchema,
   ): ManifestFile {
     const manifest = manifestFileOf(this.#table.uriOf(path), bytes.length, entries, this.#id, sequence);
-    if (schema !== undefined) this.#table.remember({ manifest, entries, schema });
+    const complete = entries.map((entry) => ({
+      ...entry,
+      sequence_number: entry.sequence_number ?? sequence,
+      file_sequence_number: entry.file_sequence_number ?? sequence,
+    }));
+    this.#table.remember({ manifest, entries: complete, schema });
     return manifest;
   }
 

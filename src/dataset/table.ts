@@ -39,6 +39,8 @@ export class Table {
   #loaded: Loaded;
   readonly #manifests = new Map<string, ReadManifest>();
   #cached = 0;
+  /** The manifest list read or written last: the next commit begins with it. */
+  #list: { uri: string; manifests: ManifestFile[] } | undefined;
 
   constructor(name: string, store: Store, folder: string, loaded: Loaded) {
     this.name = name;
@@ -183,8 +185,16 @@ export class Table {
   }
 
   async manifestsOf(snapshot: Snapshot): Promise<ManifestFile[]> {
-    const path = this.pathOf(snapshot["manifest-list"]);
-    return decodeManifestList(await this.read(path), path);
+    const uri = snapshot["manifest-list"];
+    if (this.#list?.uri === uri) return this.#list.manifests;
+    const path = this.pathOf(uri);
+    const manifests = decodeManifestList(await this.read(path), path);
+    this.rememberList(uri, manifests);
+    return manifests;
+  }
+
+  rememberList(uri: string, manifests: ManifestFile[]): void {
+    this.#list = { uri, manifests };
   }
 
   async readManifest(manifest: ManifestFile): Promise<ReadManifest> {

@@ -21,6 +21,9 @@ export interface Loaded {
   ours: boolean;
 }
 
+/** Old metadata files are removed at each so-many-th version. */
+const removeEvery = 20;
+
 const hintName = "version-hint.text";
 const ownName = /^v(\d{1,15})\.metadata\.json$/;
 const foreignName = /^(\d{1,15})-.*?(?:\.gz)?\.metadata\.json(?:\.gz)?$/;
@@ -44,23 +47,31 @@ export async function loadNewest(store: Store, folder: string, known?: Loaded): 
 }
 
 async function newestNumber(store: Store, folder: string, known: Loaded | undefined): Promise<number | undefined> {
-  const hint = await readHint(store, folder);
-  const start = Math.max(hint ?? 0, known?.ours ? known.number : 0);
-  if (start > 0 && (await exists(store, pathOf(folder, start)))) {
-    let [low, step] = [start, 1];
-    while (await exists(store, pathOf(folder, low + step))) {
-      low += step;
-      step *= 2;
-    }
-    for (let high = low + step; high - low > 1;) {
-      const middle = Math.floor((low + high) / 2);
-      if (await exists(store, pathOf(folder, middle))) low = middle;
-      else high = middle;
-    }
-    return low;
+  const from = known?.ours ? known.number : 0;
+  const [hint, here, after] = await Promise.all([
+    readHint(store, folder),
+    from > 0 && exists(store, pathOf(folder, from)),
+    from > 0 && exists(store, pathOf(folder, from + 1)),
+  ]);
+  if (here && !after && (hint ?? 0) <= from) return from;
+  const start = Math.max(hint ?? 0, from);
+  if (start > 0 && (await exists(store, pathOf(folder, start)))) return ascend(store, folder, start);
+  return (await ownNumbers(store, folder)).at(-1);
+}
+
+/** The end of the run that `start` is in, found in a number of steps that grows with the logarithm of the distance. */
+async function ascend(store: Store, folder: string, start: number): Promise<number> {
+  let [low, step] = [start, 1];
+  while (await exists(store, pathOf(folder, low + step))) {
+    low += step;
+    step *= 2;
   }
-  const numbers = await ownNumbers(store, folder);
-  return numbers.at(-1);
+  for (let high = low + step; high - low > 1;) {
+    const middle = Math.floor((low + high) / 2);
+    if (await exists(store, pathOf(folder, middle))) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Numbers of the metadata files that exist, ascending. */
@@ -136,31 +147,37 @@ export async function publish(
     },
   };
   if (!(await create(store, path, encodeMetadata(metadata), commit))) return undefined;
-  const [hint, baseExists] = await Promise.all([
-    readHint(store, folder).catch(() => undefined),
+  const [ahead, baseExists] = await Promise.all([
+    advanceHint(store, folder, number),
     base === undefined || exists(store, base.path),
+    removeOld(store, folder, number).catch(() => undefined),
   ]);
-  const overtaken = (hint ?? 0) > number || !baseExists;
-  if (overtaken && !(await inRun(store, folder, number, commit))) {
+  if ((ahead || !baseExists) && !(await inRun(store, folder, number, commit))) {
     await store.remove(path);
     return undefined;
   }
-  await Promise.all([
-    // Others use the hint; we only start at it. What is committed stays committed when it cannot be written.
-    (hint ?? 0) < number ? writeHint(store, folder, number).catch(() => undefined) : undefined,
-    removeOld(store, folder, number).catch(() => undefined),
-  ]);
   return { metadata, number, path, ours: true };
 }
 
-async function writeHint(store: Store, folder: string, number: number): Promise<void> {
-  await store.write(`${folder}/metadata/${hintName}`, new TextEncoder().encode(String(number)));
+/**
+ * Other engines use the hint; we only start looking at it. What is committed stays committed when it cannot be written.
+ * Returns whether it was ahead of `number` already.
+ */
+async function advanceHint(store: Store, folder: string, number: number): Promise<boolean> {
+  const hint = await readHint(store, folder).catch(() => undefined);
+  if ((hint ?? 0) > number) return true;
+  await store
+    .write(`${folder}/metadata/${hintName}`, new TextEncoder().encode(String(number)), { durable: false })
+    .catch(() => undefined);
+  return false;
 }
 
-/** In ascending order; the one before too, in case its remover was killed. */
+/** Now and then, in ascending order, reaching back over what a killed remover left. */
 async function removeOld(store: Store, folder: string, newest: number): Promise<void> {
-  for (const number of [newest - retainedMetadataFiles - 1, newest - retainedMetadataFiles]) {
-    if (number > 0) await store.remove(pathOf(folder, number));
+  if (newest % removeEvery !== 0) return;
+  const last = newest - retainedMetadataFiles;
+  for (let number = Math.max(1, last - 2 * removeEvery); number <= last; number++) {
+    await store.remove(pathOf(folder, number));
   }
 }
 

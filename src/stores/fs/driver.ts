@@ -1,7 +1,20 @@
 import { randomUUID } from "node:crypto";
-import { constants, type Stats } from "node:fs";
-import { copyFile, link, lstat, mkdir, open as openHandle, readdir, rename, rm, rmdir, unlink } from "node:fs/promises";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  linkSync,
+  openSync,
+  read,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  unlinkSync,
+} from "node:fs";
+import { copyFile, lstat, readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { promisify } from "node:util";
 import {
   type Entry,
   MillraceError,
@@ -10,11 +23,15 @@ import {
   type StoreContext,
   isMillraceError,
   systemCode,
+  throwIfAborted,
 } from "../../core/index.ts";
-import { assertInside, assertStorePath, fileError, temporaryFolder } from "./paths.ts";
+import { assertInside, makingFolder, readSmall, smallBytes, syncFile, syncFolder, writeAll } from "./files.ts";
+import { assertStorePath, fileError, temporaryFolder } from "./paths.ts";
 
 /** Temporary files older than this belong to no living writer. */
 const staleTemporaryMs = 24 * 3600 * 1000;
+
+const readAt = promisify(read);
 
 /**
  * A folder as a store. A file appears under its name complete and fsynced, or not at all: it is written beside, then linked
@@ -24,41 +41,39 @@ export async function open(options: { path: string }, context: StoreContext): Pr
   const root = resolve(context.folder, options.path);
   const temporary = join(root, temporaryFolder);
 
-  const locate = async (path: string): Promise<string> => {
+  /** The root with its own links resolved; they are the user's and are followed. */
+  let top: string | undefined;
+  const locate = (path: string): string => {
     assertStorePath(path);
     const file = join(root, path);
-    await assertInside(root, file);
+    try {
+      top ??= realpathSync.native(root);
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") throw error;
+      return file;
+    }
+    assertInside(root, top, file);
     return file;
   };
 
-  const writeTemporary = async (bytes: Uint8Array): Promise<{ file: string; stats: Stats }> => {
-    const file = join(temporary, randomUUID());
-    const handle = await makingFolder(temporary, () => openHandle(file, "wx", 0o644));
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-      return { file, stats: await handle.stat() };
-    } catch (error) {
-      await rm(file, { force: true });
-      throw error;
-    } finally {
-      await handle.close();
-    }
-  };
-
-  const write: Store["write"] = async (path, bytes, { ifAbsent = false } = {}) => {
+  const write: Store["write"] = async (path, bytes, { ifAbsent = false, durable = true } = {}) => {
     assertStorePath(path);
     try {
-      await mkdir(root, { recursive: true });
-      const file = await locate(path);
-      const { file: staged, stats } = await writeTemporary(bytes);
+      const file = locate(path);
+      const folder = dirname(file);
+      const staged = join(temporary, randomUUID());
+      const descriptor = await makingFolder(temporary, () => openSync(staged, "wx", 0o644));
+      let left = true;
       try {
-        await makingFolder(dirname(file), () => (ifAbsent ? link(staged, file) : rename(staged, file)));
+        const stats = await writeAll(descriptor, bytes, durable);
+        await makingFolder(folder, () => (ifAbsent ? linkSync(staged, file) : renameSync(staged, file)));
+        left = ifAbsent;
+        if (durable) await syncFolder(folder);
+        return entryOf(path, stats);
       } finally {
-        if (ifAbsent) await rm(staged, { force: true });
+        closeSync(descriptor);
+        if (left) rmSync(staged, { force: true });
       }
-      await syncFolder(dirname(file));
-      return entryOf(path, stats);
     } catch (error) {
       if (ifAbsent) throw conditionalError(error, path);
       throw fileError(error, path, "write");
@@ -68,12 +83,11 @@ export async function open(options: { path: string }, context: StoreContext): Pr
   const adopt: Store["adopt"] = async (source, path) => {
     assertStorePath(path);
     try {
-      await mkdir(root, { recursive: true });
-      const file = await locate(path);
+      const file = locate(path);
       const stats = await syncFile(source);
       if (resolve(source) !== file) {
         try {
-          await makingFolder(dirname(file), () => rename(source, file));
+          await makingFolder(dirname(file), () => renameSync(source, file));
         } catch (error) {
           if (systemCode(error) !== "EXDEV") throw error;
           await copyAcross(source, file);
@@ -90,45 +104,34 @@ export async function open(options: { path: string }, context: StoreContext): Pr
   const copyAcross = async (source: string, file: string): Promise<void> => {
     const staged = join(temporary, randomUUID());
     try {
-      await makingFolder(temporary, () => copyFile(source, staged, constants.COPYFILE_EXCL));
+      closeSync(await makingFolder(temporary, () => openSync(staged, "wx", 0o644)));
+      await copyFile(source, staged);
       await syncFile(staged);
-      await makingFolder(dirname(file), () => rename(staged, file));
+      await makingFolder(dirname(file), () => renameSync(staged, file));
     } catch (error) {
       await rm(staged, { force: true });
       throw error;
     }
     await syncFolder(dirname(file));
-    await unlink(source);
+    unlinkSync(source);
+  };
+
+  /** Opens a file without following a link. */
+  const opened = (path: string): { descriptor: number; stats: Stats } => {
+    const descriptor = openSync(locate(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const stats = fstatSync(descriptor);
+    if (stats.isFile()) return { descriptor, stats };
+    closeSync(descriptor);
+    throw new MillraceError("not-found", `\`${path}\` is not a file`, { where: { file: path } });
   };
 
   const openFile = async (path: string): Promise<RandomAccess> => {
     try {
-      const file = await locate(path);
-      const handle = await openHandle(file, constants.O_RDONLY | constants.O_NOFOLLOW);
-      const stats = await handle.stat();
-      if (!stats.isFile()) {
-        await handle.close();
-        throw new MillraceError("not-found", `\`${path}\` is not a file`, { where: { file: path } });
-      }
+      const { descriptor, stats } = opened(path);
       return {
         size: stats.size,
-        async read(offset, length, signal) {
-          signal?.throwIfAborted();
-          const bytes = new Uint8Array(length);
-          for (let done = 0; done < length;) {
-            const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
-            if (bytesRead === 0) {
-              throw new MillraceError(
-                "corrupt",
-                `\`${path}\` ends at byte ${offset + done}, before the ${length} bytes asked for at ${offset}`,
-                { where: { file: path } },
-              );
-            }
-            done += bytesRead;
-          }
-          return bytes;
-        },
-        [Symbol.asyncDispose]: async () => handle.close(),
+        read: (offset, length, signal) => readRange(descriptor, path, offset, length, signal),
+        [Symbol.asyncDispose]: async () => closeSync(descriptor),
       };
     } catch (error) {
       throw fileError(error, path, "read");
@@ -141,19 +144,27 @@ export async function open(options: { path: string }, context: StoreContext): Pr
     adopt,
     open: openFile,
     async read(path) {
-      await using file = await openFile(path);
-      return await file.read(0, file.size);
+      try {
+        const { descriptor, stats } = opened(path);
+        try {
+          if (stats.size <= smallBytes) return readSmall(descriptor, stats.size);
+          return await readRange(descriptor, path, 0, stats.size);
+        } finally {
+          closeSync(descriptor);
+        }
+      } catch (error) {
+        throw fileError(error, path, "read");
+      }
     },
     async *list(prefix) {
       const start = prefix.replace(/\/+$/, "");
-      if (start !== "") assertStorePath(start);
-      if (start !== "" && (await exists(root))) await assertInside(root, join(root, start, "x"));
+      if (start !== "") locate(`${start}/x`);
       yield* walk(root, start);
     },
     async remove(path) {
       try {
-        const file = await locate(path);
-        await unlink(file);
+        const file = locate(path);
+        unlinkSync(file);
         await syncFolder(dirname(file));
       } catch (error) {
         if (systemCode(error) !== "ENOENT") throw fileError(error, path, "remove");
@@ -165,30 +176,49 @@ export async function open(options: { path: string }, context: StoreContext): Pr
       return join(root, path);
     },
     async check() {
-      const probe = `millrace-probe-${randomUUID()}`;
-      const bytes = new TextEncoder().encode("probe");
-      try {
-        await write(probe, bytes, { ifAbsent: true });
-        const second = await write(probe, bytes, { ifAbsent: true }).then(
-          () => undefined,
-          (error: unknown) => error,
-        );
-        if (!isMillraceError(second) || second.code !== "already-exists") {
-          throw new MillraceError(
-            "unsupported",
-            `\`${root}\` does not keep a conditional create from succeeding twice`,
-            {
-              hint: "datasets need it to commit; use a file system with hard links",
-            },
-          );
-        }
-      } finally {
-        await rm(join(root, probe), { force: true });
-      }
+      await assertConditional(root, write);
       await removeStale(temporary);
     },
     [Symbol.asyncDispose]: async () => undefined,
   };
+}
+
+async function readRange(
+  descriptor: number,
+  path: string,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length;) {
+    throwIfAborted(signal);
+    const { bytesRead } = await readAt(descriptor, bytes, done, length - done, offset + done);
+    if (bytesRead === 0) {
+      throw new MillraceError(
+        "corrupt",
+        `\`${path}\` ends at byte ${offset + done}, before the ${length} bytes asked for at ${offset}`,
+        { where: { file: path } },
+      );
+    }
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+async function assertConditional(root: string, write: Store["write"]): Promise<void> {
+  const probe = `millrace-probe-${randomUUID()}`;
+  const bytes = new TextEncoder().encode("probe");
+  try {
+    await write(probe, bytes, { ifAbsent: true });
+    const second: unknown = await write(probe, bytes, { ifAbsent: true }).catch((error: unknown) => error);
+    if (isMillraceError(second) && second.code === "already-exists") return;
+    throw new MillraceError("unsupported", `\`${root}\` lets a conditional create succeed twice`, {
+      hint: "datasets cannot be committed safely there; use a file system with hard links",
+    });
+  } finally {
+    rmSync(join(root, probe), { force: true });
+  }
 }
 
 function conditionalError(error: unknown, path: string): MillraceError {
@@ -207,54 +237,11 @@ function conditionalError(error: unknown, path: string): MillraceError {
   return fileError(error, path, "write");
 }
 
-async function exists(file: string): Promise<boolean> {
-  return lstat(file).then(
-    () => true,
-    () => false,
-  );
-}
-
 function entryOf(path: string, stats: Stats): Entry {
   return { path, size: stats.size, modified: stats.mtimeMs };
 }
 
-/** Runs `action`; when the folder is absent, makes it durably and runs `action` again. */
-async function makingFolder<T>(folder: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    if (systemCode(error) !== "ENOENT") throw error;
-  }
-  const first = await mkdir(folder, { recursive: true });
-  if (first !== undefined) {
-    for (let current = dirname(folder); current.length >= dirname(first).length; current = dirname(current)) {
-      await syncFolder(current);
-      if (current === dirname(current)) break;
-    }
-  }
-  return action();
-}
-
-async function syncFile(file: string): Promise<Stats> {
-  const handle = await openHandle(file, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    await handle.sync();
-    return await handle.stat();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await openHandle(folder, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Files below a folder. One folder is in memory at a time; what vanishes while we look is left out. */
+/** Files below a folder, links left out. What vanishes while we look is left out too. */
 async function* walk(root: string, prefix: string): AsyncGenerator<Entry> {
   let entries;
   try {

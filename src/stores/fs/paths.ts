@@ -1,5 +1,3 @@
-import { lstat, realpath } from "node:fs/promises";
-import { dirname, join, sep } from "node:path";
 import { MillraceError, asMillraceError, messageOf, systemCode } from "../../core/index.ts";
 
 /** Folder below the root for files that are being written. Listings leave it out. */
@@ -18,33 +16,6 @@ export function assertStorePath(path: string): void {
     throw new MillraceError("usage", `\`${path.replaceAll("\0", "\\0")}\` is not a path inside a store`, {
       hint: "a path is relative, uses `/`, and has no empty part, `.`, `..`, backslash or NUL",
     });
-  }
-}
-
-/**
- * Throws `permission` when the folder of `file`, links resolved, is outside of `root`.
- * An absent folder is fine: what is missing is made by us, below the deepest folder that exists.
- */
-export async function assertInside(root: string, file: string): Promise<void> {
-  const [top, folder] = await Promise.all([realpath(root), deepestRealPath(root, dirname(file))]);
-  if (folder !== top && !folder.startsWith(top.endsWith(sep) ? top : top + sep)) {
-    throw new MillraceError("permission", `\`${file}\` leads out of the store through a symbolic link`, {
-      hint: `replace the link by a folder, or point the store to where it leads`,
-      where: { file },
-    });
-  }
-}
-
-async function deepestRealPath(root: string, folder: string): Promise<string> {
-  for (let current = folder; ; current = dirname(current)) {
-    try {
-      return await realpath(current);
-    } catch (error) {
-      if (systemCode(error) !== "ENOENT" || current === root || current === dirname(current)) throw error;
-      // A dangling link is not "absent": making folders below it would follow it.
-      const link = await lstat(current).catch(() => undefined);
-      if (link?.isSymbolicLink()) return join(sep, "dangling link");
-    }
   }
 }
 

@@ -1,6 +1,10 @@
 export { openCatalog } from "./catalog.ts";
 export { runKey } from "./commit.ts";
+export { compactDataset, type CompactOptions, type CompactReport } from "./compact.ts";
 export { cursorPrefix } from "./cursor.ts";
-export { assignFieldIds } from "./evolve.ts";
 export type * from "./dataset.ts";
+export { type DatasetDiff, type DiffOptions, diffVersions } from "./diff.ts";
+export { assignFieldIds } from "./evolve.ts";
+export { mergeChange, type Merged, type MergeRequest } from "./merge.ts";
 export { openTable } from "./open.ts";
+export { verifyDataset } from "./verify.ts";

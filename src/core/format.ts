@@ -1,5 +1,6 @@
 import type { Column } from "./types.ts";
-import type { FileRef } from "./source.ts";
+import type { EngineView } from "./engine-view.ts";
+import type { CursorValue, FileRef } from "./source.ts";
 import type { Sql } from "./check.ts";
 
 /** How the engine reads files of a format by itself. */
@@ -15,6 +16,17 @@ export interface NativeReader {
    * Absent: the format cannot tell good from bad inside a file, so the whole file is refused.
    */
   tolerant?(files: readonly FileRef[], columns: readonly Column[]): TolerantScan;
+  /**
+   * The columns of one file, by its first records, and the options that make every later read of files like it the same
+   * (dialect, header). Throws `parse` naming the file.
+   */
+  infer?(file: FileRef, engine: EngineView): Promise<Inferred>;
+}
+
+export interface Inferred {
+  columns: Column[];
+  /** Options of the format; they replace what the user left open. Must survive JSON. */
+  options: { [key: string]: CursorValue };
 }
 
 export interface TolerantScan {

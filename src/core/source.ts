@@ -162,6 +162,8 @@ export interface SourceContext {
   folder: string;
   /** The engine, as far as a source may use it: schema inference and reading of files. */
   engine: EngineView;
+  /** A local folder for temporary files that the engine is let into. Its owner removes it. Default: a folder of the source's own. */
+  scratch?: string;
 }
 
 export interface SourceCapabilities {

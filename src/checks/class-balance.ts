@@ -8,7 +8,7 @@ const maxClasses = 1000;
 
 const options = z
   .strictObject({
-    column: z.string().describe("Column of the class. Nulls are left out: `labels` is about them."),
+    label: z.string().describe("Column of the class. Nulls are left out: `labels` is about them."),
     min_share: z.number().min(0).max(1).optional().describe("Smallest share that every class must have, 0 to 1."),
     min_rows: z.number().int().nonnegative().optional().describe("Fewest rows that every class must have."),
     max_ratio: z.number().min(1).optional().describe("How many times larger the largest class may be than the smallest."),
@@ -31,7 +31,7 @@ function classesOf(options: Options, measured: Measured): [string, number][] {
 
 const check: Check<Options> = {
   measure(options, context) {
-    const column = columnNamed("class-balance", options.column, context);
+    const column = columnNamed("class-balance", options.label, context);
     requireKind("class-balance", column, ["text", "boolean", "number", "float", "temporal", "time", "uuid"], "name a column of single values");
     const name = sqlName(column.name);
     return {
@@ -46,7 +46,7 @@ const check: Check<Options> = {
     const total = countOf(measured["labelled"]);
     const classes = classesOf(options, measured);
     const facts: Record<string, number | string> = { labelled: total, classes: classes.length };
-    const column = `\`${options.column}\``;
+    const column = `\`${options.label}\``;
     if (total === 0) return { status: "failed", message: `${column} holds no class at all`, measured: facts };
     if (classes.length > maxClasses) {
       return { status: "failed", message: `${column} has more than ${maxClasses} different values, so it holds no classes`, measured: facts };
@@ -86,6 +86,6 @@ export default defineCheck({
   options,
   needs: [],
   capabilities: { rows: false },
-  examples: [{ title: "Every species is at least a twentieth", yaml: "check: class-balance\ncolumn: species\nmin_share: 0.05\nmax_ratio: 10\non_fail: warn\n" }],
+  examples: [{ title: "Every species is at least a twentieth", yaml: "check: class-balance\nlabel: species\nmin_share: 0.05\nmax_ratio: 10\non_fail: warn\n" }],
   load: async () => check,
 });

@@ -1,0 +1,163 @@
+import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
+import { formatStream, quoteTable, quoteText, type TableName } from "./names.ts";
+import type { Session, TextRow } from "./session.ts";
+import { mapColumns, type MappedColumn, type MappingOptions, type ServerColumn } from "./types.ts";
+
+/** A table or view as the catalogue describes it. */
+export interface TableInfo {
+  name: TableName;
+  kind: "table" | "view";
+  columns: MappedColumn[];
+  /** Columns of the primary key, in order. */
+  key: string[];
+  /** First columns of indexes. */
+  indexed: Set<string>;
+  /** Reads of it see one moment, however long they take. */
+  transactional: boolean;
+  /** The server's estimates; absent for views. */
+  rows?: number;
+  bytes?: number;
+}
+
+const systemDatabases = ["information_schema", "mysql", "performance_schema", "sys"];
+const transactionalEngines = new Set(["innodb", "rocksdb", "tokudb", "ndbcluster"]);
+
+/** All tables and views that the user may read, of one database or of all that are not the server's own. */
+export async function* listStreams(
+  session: Session,
+  database: string | undefined,
+  options: MappingOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<StreamInfo> {
+  const scope =
+    database === undefined
+      ? `TABLE_SCHEMA NOT IN (${systemDatabases.map(quoteText).join(", ")})`
+      : `TABLE_SCHEMA = ${quoteText(database)}`;
+  for (const table of await readTables(session, scope, options, signal)) yield streamInfo(table, database);
+}
+
+/** One table or view. Throws `not-found` with the nearest name, and `schema` when nothing of it may be read. */
+export async function describeTable(
+  session: Session,
+  name: TableName,
+  options: MappingOptions,
+  signal?: AbortSignal,
+): Promise<TableInfo> {
+  const scope = `TABLE_SCHEMA = ${quoteText(name.database)}`;
+  const tables = await readTables(session, `${scope} AND TABLE_NAME = ${quoteText(name.table)}`, options, signal);
+  // The catalogue compares without regard to case where the file system does not tell names apart.
+  const table = tables.find((other) => other.name.table === name.table) ?? tables[0];
+  if (table === undefined || table.columns.length === 0) {
+    const sql = `SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE ${scope} ORDER BY TABLE_NAME`;
+    const known = (await session.query(sql, signal)).map((row) => row["name"]!);
+    throw new MillraceError(
+      "not-found",
+      `there is no table or view ${quoteTable(name)}, or \`${session.target.user}\` may not read it`,
+      {
+        hint: suggestion(name.table, known),
+        where: { stream: formatStream(name, session.target.database) },
+      },
+    );
+  }
+  return table;
+}
+
+function streamInfo(table: TableInfo, database: string | undefined): StreamInfo {
+  return {
+    name: formatStream(table.name, database),
+    columns: toColumns(table.columns),
+    key: table.key,
+    cursors: cursorCandidates(table),
+    kind: table.kind,
+    ...(table.rows === undefined ? {} : { rows: table.rows }),
+    ...(table.bytes === undefined ? {} : { bytes: table.bytes }),
+  };
+}
+
+export function toColumns(columns: readonly MappedColumn[]): Column[] {
+  return columns.map(({ name, server, mapping }) => ({
+    name,
+    type: mapping.type,
+    ...(server.required ? { required: true } : {}),
+    ...(server.doc === undefined ? {} : { doc: server.doc }),
+  }));
+}
+
+/** Times, and whole numbers that lead an index: what rows are usually stamped or numbered with. */
+function cursorCandidates(table: TableInfo): string[] {
+  return table.columns
+    .filter(({ name, server, mapping }) => {
+      if (mapping.type === "timestamp" || mapping.type === "timestamptz" || mapping.type === "date") return true;
+      return /^(small|medium|big)?int$/.test(server.type) && table.indexed.has(name);
+    })
+    .map(({ name }) => name);
+}
+
+async function readTables(
+  session: Session,
+  scope: string,
+  options: MappingOptions,
+  signal?: AbortSignal,
+): Promise<TableInfo[]> {
+  const tables = new Map<string, TableInfo>();
+  const find = (row: TextRow): TableInfo | undefined => tables.get(`${row["d"]}\0${row["t"]}`);
+  const listed = await session.query(
+    "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, TABLE_TYPE AS kind, ENGINE AS engine, TABLE_ROWS AS n, DATA_LENGTH AS bytes" +
+      ` FROM information_schema.TABLES WHERE ${scope}` +
+      " AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW', 'SYSTEM VIEW') ORDER BY TABLE_SCHEMA, TABLE_NAME",
+    signal,
+  );
+  for (const row of listed) {
+    const isTable = !row["kind"]!.includes("VIEW");
+    tables.set(`${row["d"]}\0${row["t"]}`, {
+      name: { database: row["d"]!, table: row["t"]! },
+      kind: isTable ? "table" : "view",
+      columns: [],
+      key: [],
+      indexed: new Set(),
+      transactional: !isTable || transactionalEngines.has((row["engine"] ?? "").toLowerCase()),
+      ...(isTable && row["n"] !== null ? { rows: Number(row["n"]) } : {}),
+      ...(isTable && row["bytes"] !== null ? { bytes: Number(row["bytes"]) } : {}),
+    });
+  }
+  const columns = await session.query(
+    "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS full," +
+      " IS_NULLABLE AS nullable, NUMERIC_PRECISION AS p, NUMERIC_SCALE AS s, CHARACTER_SET_NAME AS charset," +
+      ` COLUMN_COMMENT AS doc FROM information_schema.COLUMNS WHERE ${scope} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`,
+    signal,
+  );
+  for (const row of columns) {
+    const table = find(row);
+    table?.columns.push(...mapColumns([catalogueColumn(row, table.kind === "table")], options));
+  }
+  const indexes = await session.query(
+    "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, INDEX_NAME AS i, COLUMN_NAME AS name, SEQ_IN_INDEX AS n" +
+      ` FROM information_schema.STATISTICS WHERE ${scope} AND COLUMN_NAME IS NOT NULL` +
+      " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
+    signal,
+  );
+  for (const row of indexes) {
+    if (row["i"] === "PRIMARY") find(row)?.key.push(row["name"]!);
+    if (row["n"] === "1") find(row)?.indexed.add(row["name"]!);
+  }
+  return [...tables.values()];
+}
+
+function catalogueColumn(row: TextRow, isTable: boolean): ServerColumn {
+  const full = row["full"]!.toLowerCase();
+  const type = row["type"]!.toLowerCase();
+  const column: ServerColumn = {
+    name: row["name"]!,
+    type,
+    unsigned: full.includes(" unsigned"),
+    zerofill: full.includes(" zerofill"),
+    binary: false,
+    required: isTable && row["nullable"] === "NO",
+  };
+  const width = /^tinyint\((\d+)\)/.exec(full)?.[1];
+  if (type === "tinyint" && width !== undefined) column.precision = Number(width);
+  else if (row["p"] !== null) column.precision = Number(row["p"]);
+  if (row["s"] !== null) column.scale = Number(row["s"]);
+  if (row["doc"] !== null && row["doc"] !== "") column.doc = row["doc"]!;
+  return column;
+}

@@ -1,0 +1,206 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createReadStream, existsSync, rmSync } from "node:fs";
+import { chmod, mkdtemp, readFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import mysql, { type Connection, type RowDataPacket } from "mysql2/promise";
+import { MillraceError } from "../../src/core/index.ts";
+
+/** A MariaDB server of our own: fresh data folder, free port on 127.0.0.1. */
+export interface Mariadb extends AsyncDisposable {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+  /** `mysql://user:password@host:port/database`. */
+  url: string;
+  /** The Unix socket, for the command-line client (user root, no password). */
+  socket: string;
+  /** Runs one statement as root; rows as objects, big numbers and times as text. */
+  query(sql: string): Promise<RowDataPacket[]>;
+  /** Runs statements in order as root. */
+  run(...statements: string[]): Promise<void>;
+  /** SIGKILL, as a power cut would. */
+  kill(): Promise<void>;
+  /** Starts again on the same data and port. */
+  start(): Promise<void>;
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/libexec"];
+let installTried = false;
+
+function findProgram(name: string): string | undefined {
+  const searched = [...(process.env["PATH"] ?? "").split(":"), ...folders];
+  return searched.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+function requireProgram(name: string): string {
+  const found = findProgram(name);
+  if (found !== undefined) return found;
+  if (!installTried && process.getuid?.() === 0 && findProgram("apt-get") !== undefined) {
+    installTried = true;
+    const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+    try {
+      execFileSync("apt-get", ["update", "-qq"], { stdio: "pipe", env: environment });
+      execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "mariadb-server"], {
+        stdio: "pipe",
+        env: environment,
+      });
+    } catch (cause) {
+      throw new MillraceError("unreachable", "MariaDB cannot be installed with apt-get", { cause });
+    }
+    return requireProgram(name);
+  }
+  throw new MillraceError("unreachable", `MariaDB cannot be had: \`${name}\` is not on this machine`, {
+    hint: "apt-get install mariadb-server",
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/**
+ * Starts MariaDB 10.11 or newer with one database `shop` and one user `reader` that may do everything in it.
+ * Throws `unreachable` when the server can neither be found nor installed.
+ */
+export async function startMariadb(settings: readonly string[] = []): Promise<Mariadb> {
+  const daemon = requireProgram("mariadbd");
+  const install = requireProgram("mariadb-install-db");
+  const folder = await mkdtemp(join(tmpdir(), "millrace-mariadb-"));
+  const isRoot = process.getuid?.() === 0;
+  const account = isRoot ? ["--user=mysql"] : [];
+  if (isRoot) {
+    await chmod(folder, 0o755);
+    execFileSync("chown", ["mysql", folder]);
+  }
+  const data = join(folder, "data");
+  const socket = join(folder, "server.sock");
+  const log = join(folder, "error.log");
+  execFileSync(
+    install,
+    [
+      "--no-defaults",
+      ...account,
+      `--datadir=${data}`,
+      "--skip-test-db",
+      "--auth-root-authentication-method=normal",
+      "--skip-name-resolve",
+    ],
+    { stdio: "pipe" },
+  );
+  const port = await freePort();
+  let child: ChildProcess | undefined;
+  let admin: Connection | undefined;
+
+  const query = async (sql: string): Promise<RowDataPacket[]> => {
+    if (admin === undefined) {
+      const options = { socketPath: socket, user: "root", charset: "utf8mb4", dateStrings: true } as const;
+      admin = await mysql.createConnection({ ...options, supportBigNumbers: true, bigNumberStrings: true });
+      admin.on("error", () => (admin = undefined));
+      await admin.query("SET time_zone = '+00:00'");
+      await admin.query("CREATE DATABASE IF NOT EXISTS shop CHARACTER SET utf8mb4");
+      await admin.query("USE shop");
+    }
+    const [rows] = await admin.query<RowDataPacket[]>({
+      sql,
+      // For LOAD DATA LOCAL INFILE.
+      infileStreamFactory: (path) => createReadStream(path),
+    });
+    return rows;
+  };
+
+  const start = async (): Promise<void> => {
+    const started = spawn(
+      daemon,
+      [
+        "--no-defaults",
+        ...account,
+        `--datadir=${data}`,
+        `--socket=${socket}`,
+        `--port=${port}`,
+        `--pid-file=${join(folder, "server.pid")}`,
+        `--log-error=${log}`,
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-flush-log-at-trx-commit=0",
+        "--max-allowed-packet=256M",
+        ...settings,
+      ],
+      { stdio: "ignore" },
+    );
+    child = started;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await query("SELECT 1");
+        return;
+      } catch (cause) {
+        admin = undefined;
+        if (started.exitCode !== null || attempt > 600) {
+          const text = await readFile(log, "utf8").catch(() => "");
+          throw new MillraceError("unreachable", `MariaDB does not start: ${text.slice(-2000)}`, { cause });
+        }
+        await sleep(50);
+      }
+    }
+  };
+
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    admin?.destroy();
+    admin = undefined;
+    const running = child;
+    child = undefined;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
+    const exited = new Promise((resolve) => running.once("exit", resolve));
+    running.kill(signal);
+    await exited;
+  };
+  const emergency = (): void => void child?.kill("SIGKILL");
+  process.once("exit", emergency);
+  const stop = async (): Promise<void> => {
+    await end("SIGKILL");
+    process.off("exit", emergency);
+    rmSync(folder, { recursive: true, force: true });
+  };
+
+  const [user, password, database] = ["reader", "m1ll-race-secret", "shop"];
+  try {
+    await start();
+    await query(`CREATE USER '${user}'@'%' IDENTIFIED BY '${password}'`);
+    await query(`GRANT ALL ON ${database}.* TO '${user}'@'%'`);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    host: "127.0.0.1",
+    port,
+    user,
+    password,
+    database,
+    url: `mysql://${user}:${password}@127.0.0.1:${port}/${database}`,
+    socket,
+    query,
+    run: async (...statements) => {
+      for (const statement of statements) await query(statement);
+    },
+    kill: () => end("SIGKILL"),
+    start,
+    restart: async () => {
+      await end("SIGTERM");
+      await start();
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}

@@ -3,6 +3,16 @@ import type { Registry } from "./core/index.ts";
 
 export const registry: Registry = {
   sources: {
+    "files": {
+      title: "Files",
+      summary: "Local CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
+      load: async () => (await import("./sources/files/index.ts")).default,
+    },
+    "mysql": {
+      title: "MySQL and MariaDB",
+      summary: "Tables, views and queries of MySQL 8 and MariaDB, from one consistent moment, in parallel ranges of the primary key.",
+      load: async () => (await import("./sources/mysql/index.ts")).default,
+    },
   },
   stores: {
     "fs": {
@@ -12,6 +22,31 @@ export const registry: Registry = {
     },
   },
   formats: {
+    "csv": {
+      title: "CSV",
+      summary: "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",
+      load: async () => (await import("./formats/csv/index.ts")).default,
+    },
+    "json": {
+      title: "JSON",
+      summary: "A JSON document: an array of records, one record, or several in a row; records that do not fit their columns are told apart.",
+      load: async () => (await import("./formats/json/index.ts")).default,
+    },
+    "ndjson": {
+      title: "NDJSON",
+      summary: "One JSON value a line (JSON Lines); lines that do not parse or do not fit are told apart from good ones, with file and line.",
+      load: async () => (await import("./formats/ndjson/index.ts")).default,
+    },
+    "parquet": {
+      title: "Apache Parquet",
+      summary: "Columnar files, read by the engine itself with all encodings and compressions.",
+      load: async () => (await import("./formats/parquet/index.ts")).default,
+    },
+    "tsv": {
+      title: "TSV",
+      summary: "Text with tabs between values; otherwise like CSV.",
+      load: async () => (await import("./formats/tsv/index.ts")).default,
+    },
   },
   checks: {
     "allowed-values": {

@@ -4,8 +4,7 @@ import { createApp } from "../../src/cli/app.ts";
 import { capabilityFacts, optionFacts } from "../../src/config/facts.ts";
 import { moduleKinds } from "../../src/config/find.ts";
 import { schemaAt } from "../../src/config/problems.ts";
-import { configSchema } from "../../src/config/schema.ts";
-import { checkSchema } from "../../src/pipeline/flow.ts";
+import { checkEntrySchema, configSchema } from "../../src/config/schema.ts";
 import type { FoundModule } from "./modules.ts";
 import { generatedMark, markdownTable } from "./text.ts";
 
@@ -30,7 +29,7 @@ function modulePage({ definition }: FoundModule): string {
   const parts = [generatedMark, `# ${title}`, `\`${kind}: ${name}\``, summary, "## Options", optionsTable(options)];
   if (kind === "check")
     parts.push(
-      "Every check also takes `on_fail`, `max` and `max_share`: see [configuration](configuration.md#checks).",
+      "Every check also takes `on_fail`, `max_rows` and `max_share`: see [configuration](configuration.md#checks).",
     );
   parts.push("## Capabilities", markdownTable(["capability", ""], capabilityFacts(capabilities)));
   if (needs.length > 0) parts.push("## Needs", needs.map((need) => `- ${need}`).join("\n"));
@@ -61,7 +60,7 @@ function configurationPage(): string {
     ["The file", configSchema],
     ["Flows", at("flows", "*")],
     ["From", at("flows", "*", "from")],
-    ["Checks", checkSchema],
+    ["Checks", checkEntrySchema],
     ["Split", at("flows", "*", "split")],
     ["Engine", at("engine")],
   ];

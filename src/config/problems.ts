@@ -9,6 +9,8 @@ export interface Problem {
   /** A sentence with names in backticks. Never a value of a connection: it may be a secret. */
   message: string;
   hint?: string;
+  /** The key itself is the problem, whatever its value is. */
+  unknownKey?: true;
   line?: number | undefined;
 }
 
@@ -113,20 +115,26 @@ function sentence(issue: z.core.$ZodIssue): { text: string; hint?: string } {
   }
 }
 
-/** What zod found, as sentences; `base` is where the schema begins in the configuration. */
-export function problemsOf(error: z.ZodError, schema: z.core.$ZodType, base: Path = []): Problem[] {
+/** What zod found, as sentences; `base` is where the schema begins in the configuration, `alsoKnown` are keys that others took out. */
+export function problemsOf(
+  error: z.ZodError,
+  schema: z.core.$ZodType,
+  base: Path = [],
+  alsoKnown: readonly string[] = [],
+): Problem[] {
   const problems: Problem[] = [];
   for (const issue of error.issues) {
     const inner = issue.path.map((step) => (typeof step === "symbol" ? String(step) : step));
     const path = [...base, ...inner];
     if (issue.code === "unrecognized_keys") {
-      const known = knownKeys(schemaAt(schema, inner));
+      const known = [...new Set([...knownKeys(schemaAt(schema, inner)), ...(inner.length === 0 ? alsoKnown : [])])];
       const place = path.length === 0 ? "the configuration" : `\`${formatPath(path)}\``;
       for (const key of issue.keys) {
         const match = nearest(key, known);
         const list = known.length === 0 ? "it takes no keys" : `known keys are ${quoted(known)}`;
         problems.push({
           path: [...path, key],
+          unknownKey: true,
           message: `\`${key}\` is not a known key of ${place}`,
           hint: match === undefined ? list : `did you mean \`${match}\`? ${list[0]!.toUpperCase()}${list.slice(1)}`,
         });

@@ -88,6 +88,16 @@ describe("what is read", () => {
     expect(config.flows["orders"]).toMatchObject({ mode: "append", schema: "evolve", checks: [] });
   });
 
+  test("`max` is the bound of a check that has one, of its own type", async () => {
+    const config = await load(
+      `store: ./lake\n${flow}    checks:\n      - { check: range, column: price, min: 0, max: 99.5, max_rows: 3 }\n      - { check: not-null, column: id, max: 2 }\n`,
+    );
+    expect(config.flows["orders"]!.checks).toEqual([
+      { check: "range", column: "price", min: 0, max: 99.5, max_rows: 3, on_fail: "fail" },
+      { check: "not-null", column: "id", max: 2, on_fail: "fail" },
+    ]);
+  });
+
   test("the file is found upward from the folder, and named by --config as a file or a folder", async () => {
     await writeFile(join(folder, "millrace.yaml"), "store: ./lake\n");
     await mkdir(join(folder, "a", "b"), { recursive: true });
@@ -197,6 +207,13 @@ describe("errors name line, key and what is allowed", () => {
       /did you mean `batchRows`/,
     ],
     [
+      "unknown option with a secret in it",
+      'store: ./lake\nconnections:\n  a:\n    source: shop\n    url: "http://h"\n    ulr: "${env:X}"\n',
+      6,
+      /`ulr`/,
+      /did you mean `url`/,
+    ],
+    [
       "option of another type",
       'store: ./lake\nconnections:\n  a: { source: shop, url: "http://h",\n    port: "x" }\n',
       4,
@@ -225,6 +242,20 @@ describe("errors name line, key and what is allowed", () => {
       8,
       /`minn` is not a known key/,
       /did you mean `min`/,
+    ],
+    [
+      "a tolerance that is no count",
+      `store: ./lake\n${flow}    checks:\n      - { check: not-null, column: a,\n          max: 1.5 }\n`,
+      7,
+      /counts rows that may fail/,
+      /.*/,
+    ],
+    [
+      "rows rejected by a check of the whole",
+      `store: ./lake\n${flow}    checks:\n      - { check: row-count, min: 1, on_fail: reject }\n`,
+      6,
+      /about all rows together/,
+      /`warn` or `fail`/,
     ],
     ["bad name", "store: ./lake\nflows:\n  a/b: { from: { path: x } }\n", 3, /a name has letters/, /.*/],
     [

@@ -1,0 +1,95 @@
+import { suggestion, type Registry } from "../core/index.ts";
+import { flowProblems, type Flow } from "../pipeline/flow.ts";
+import { formatPath, knownKeys, problemsOf, type Path, type Problem } from "./problems.ts";
+import { hasReference } from "./references.ts";
+import { commonCheckKeys, type Config } from "./schema.ts";
+
+type FlowEntry = Config["flows"][string];
+type CheckEntry = FlowEntry["checks"][number];
+
+export function unknownName(kind: string, name: string, known: string[], path: Path): Problem {
+  return { path, message: `\`${formatPath(path)}\`: there is no ${kind} \`${name}\``, hint: suggestion(name, known) };
+}
+
+/** What is wrong with one flow, as far as it can be known without its source. */
+export async function validateFlow(
+  name: string,
+  flow: FlowEntry,
+  config: Config,
+  registry: Registry,
+): Promise<Problem[]> {
+  const path = ["flows", name];
+  const problems: Problem[] = [];
+  if (name.endsWith("__rejected") || flow.into?.endsWith("__rejected")) {
+    problems.push({
+      path,
+      message: `\`${formatPath(path)}\`: names that end in \`__rejected\` are kept for rejected rows`,
+      hint: "choose another name",
+    });
+  }
+  for (const problem of flowProblems(flow as unknown as Flow)) {
+    problems.push({ ...problem, path: [...path, ...problem.path], message: `flow \`${name}\`: ${problem.message}` });
+  }
+  problems.push(...fromProblems(flow, config, registry, [...path, "from"]));
+  for (const [index, check] of flow.checks.entries()) {
+    problems.push(...(await checkProblems(check, [...path, "checks", index], registry)));
+  }
+  return problems;
+}
+
+function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, path: Path): Problem[] {
+  const problems: Problem[] = [];
+  if (hasReference(from)) {
+    problems.push({
+      path,
+      message: `\`${formatPath(path)}\` has a \`\${…:…}\` reference`,
+      hint: "references work in `store` and `connections` only",
+    });
+  }
+  if (from.connection !== undefined) {
+    const place = [...path, "connection"];
+    const spec = Object.hasOwn(config.connections, from.connection) ? config.connections[from.connection] : undefined;
+    if (spec === undefined) {
+      problems.push(unknownName("connection", from.connection, Object.keys(config.connections), place));
+    } else if (spec.source === undefined) {
+      problems.push({
+        path: place,
+        message: `the connection \`${from.connection}\` is not a source`,
+        hint: "`millrace list sources` shows what can be read",
+      });
+    }
+  }
+  if (from.format !== undefined && !Object.hasOwn(registry.formats, from.format)) {
+    problems.push(unknownName("format", from.format, Object.keys(registry.formats), [...path, "format"]));
+  }
+  return problems;
+}
+
+async function checkProblems(check: CheckEntry, path: Path, registry: Registry): Promise<Problem[]> {
+  const entry = Object.hasOwn(registry.checks, check.check) ? registry.checks[check.check] : undefined;
+  if (entry === undefined) return [unknownName("check", check.check, Object.keys(registry.checks), [...path, "check"])];
+  const definition = await entry.load();
+  const own = knownKeys(definition.options);
+  const options = Object.entries(check).filter(([key]) => !commonCheckKeys.includes(key) || own.includes(key));
+  const parsed = definition.options.safeParse(Object.fromEntries(options), { reportInput: true });
+  const problems = parsed.success ? [] : problemsOf(parsed.error, definition.options, path, commonCheckKeys);
+  const { max } = check;
+  const countsRows =
+    max === undefined || own.includes("max") || (typeof max === "number" && Number.isInteger(max) && max >= 0);
+  if (!countsRows) {
+    const place = [...path, "max"];
+    problems.push({
+      path: place,
+      message: `\`${formatPath(place)}\` counts rows that may fail, so it must be 0, 1, 2 …`,
+      hint: "for a share of the rows use `max_share`",
+    });
+  }
+  if (check.on_fail === "reject" && !definition.capabilities.rows) {
+    problems.push({
+      path: [...path, "on_fail"],
+      message: `\`on_fail\` is \`reject\`, but the check \`${check.check}\` is about all rows together`,
+      hint: "use `warn` or `fail`",
+    });
+  }
+  return problems;
+}

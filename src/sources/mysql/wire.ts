@@ -1,4 +1,5 @@
 import { MillraceError } from "../../core/index.ts";
+import { broken, CsvWriter } from "./csv.ts";
 import type { CellForm } from "./types.ts";
 
 /** What we use of a mysql2 connection beyond its typings: while a result is read, its bytes come to us and not to its parser. */
@@ -19,24 +20,12 @@ export class ServerError extends Error {
   }
 }
 
-/** Chunks handed over are about this long. */
-const chunkBytes = 256 * 1024;
 /** Chunks that may wait for the consumer before the socket is paused. */
 const maximumWaiting = 4;
-/** A longer value is searched and copied natively instead of byte by byte. */
-const nativeFrom = 192;
 const largestPacket = 0xffffff;
-const comma = 0x2c;
-const quote = 0x22;
-const newline = 0x0a;
-
-const formCodes: Record<CellForm, number> = { plain: 0, text: 1, utc: 2, hex: 3, geometry: 4 };
-const hexDigits = Buffer.from("0123456789abcdef");
 
 /**
- * One result of the text protocol as CSV without header: null is an empty cell, text is always quoted, bytes are hexadecimal.
- *
- * The bytes of the socket become the bytes of the CSV in one pass; no value and no row is ever a JavaScript object.
+ * One result of the text protocol, as CSV (see `CsvWriter`).
  *
  *     COM_QUERY            03 statement
  *     result               field count, field definitions, EOF, rows, EOF    or    ERR
@@ -47,13 +36,11 @@ const hexDigits = Buffer.from("0123456789abcdef");
  * https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset.html
  */
 export class CsvResult {
-  /** Rows transcoded so far. */
-  rows = 0;
   /** The server has said all that it has to say about this statement. */
   ended = false;
   readonly #wire: Wire;
   readonly #ordinaryParser: Wire["packetParser"];
-  readonly #forms: Uint8Array;
+  readonly #writer: CsvWriter;
   readonly #done: Promise<void>;
   #resolveDone: () => void = () => undefined;
   #error: Error | undefined;
@@ -61,8 +48,6 @@ export class CsvResult {
   #paused = false;
   #waiting: Buffer[] = [];
   #wake: (() => void) | undefined;
-  #output: Buffer = Buffer.allocUnsafe(chunkBytes);
-  #position = 0;
   #state: "header" | "fields" | "rows" = "header";
   #sequence = 1;
   #pieces: Buffer[] = [];
@@ -74,7 +59,10 @@ export class CsvResult {
   constructor(wire: Wire, sql: string, forms: readonly CellForm[]) {
     this.#wire = wire;
     this.#ordinaryParser = wire.packetParser;
-    this.#forms = Uint8Array.from(forms, (form) => formCodes[form]);
+    this.#writer = new CsvWriter(forms, (chunk) => {
+      this.#waiting.push(chunk);
+      this.#wake?.();
+    });
     this.#done = new Promise((resolve) => (this.#resolveDone = resolve));
     let started = false;
     wire.addCommand({
@@ -87,6 +75,11 @@ export class CsvResult {
       },
       onResult: (error) => this.#lost(error),
     });
+  }
+
+  /** Rows of the result so far. */
+  get rows(): number {
+    return this.#writer.rows;
   }
 
   /** The next chunk, which ends with a whole row; undefined once the server has confirmed the end of the result. */
@@ -131,7 +124,7 @@ export class CsvResult {
     if (this.ended) return;
     this.ended = true;
     this.#wire.packetParser = this.#ordinaryParser;
-    if (this.#error === undefined) this.#flush(0);
+    if (this.#error === undefined) this.#writer.end();
     this.#resolveDone();
     this.#wake?.();
   }
@@ -194,7 +187,7 @@ export class CsvResult {
   #packet(data: Buffer, start: number, end: number): void {
     const first = data[start]!;
     if (this.#state === "rows" && first !== 0xff && (first !== 0xfe || end - start >= 9)) {
-      if (!this.#discards) this.#row(data, start, end);
+      if (!this.#discards) this.#writer.row(data, start, end);
       return;
     }
     if (first === 0xff) {
@@ -204,7 +197,7 @@ export class CsvResult {
     }
     if (this.#state === "header") {
       const columns = first < 0xfb ? first : first === 0xfc ? data.readUInt16LE(start + 1) : -1;
-      if (columns !== this.#forms.length) throw broken(`${columns} columns arrived and not ${this.#forms.length}`);
+      if (columns !== this.#writer.columns) throw broken(`${columns} columns arrived and not ${this.#writer.columns}`);
       this.#state = "fields";
     } else if (first === 0xfe && end - start < 9) {
       if (this.#state === "fields") this.#state = "rows";
@@ -217,104 +210,6 @@ export class CsvResult {
     this.#finish();
     this.#wire.handlePacket();
   }
-
-  #flush(room: number): void {
-    if (this.#position > 0) {
-      this.#waiting.push(this.#output.subarray(0, this.#position));
-      this.#position = 0;
-      this.#wake?.();
-    }
-    this.#output = room === 0 ? Buffer.alloc(0) : Buffer.allocUnsafe(Math.max(chunkBytes, room));
-  }
-
-  #row(data: Buffer, start: number, end: number): void {
-    const forms = this.#forms;
-    // Quotes and hexadecimal double a value at most; a comma and two quotes or `+00` come to each column.
-    const room = 2 * (end - start) + 4 * forms.length + 1;
-    if (this.#position + room > this.#output.length) this.#flush(room);
-    const output = this.#output;
-    let to = this.#position;
-    let from = start;
-    for (let column = 0; column < forms.length; column++) {
-      if (column > 0) output[to++] = comma;
-      let length = data[from++]!;
-      if (length === 0xfb) continue;
-      if (length > 0xfb) {
-        if (length === 0xfc) {
-          length = data[from]! | (data[from + 1]! << 8);
-          from += 2;
-        } else if (length === 0xfd) {
-          length = data[from]! | (data[from + 1]! << 8) | (data[from + 2]! << 16);
-          from += 3;
-        } else {
-          length = Number(data.readBigUInt64LE(from));
-          from += 8;
-        }
-      }
-      const stop = from + length;
-      if (stop > end) throw broken("a value is longer than its row");
-      switch (forms[column]) {
-        case 1:
-          to = writeText(data, from, stop, output, to);
-          break;
-        case 3:
-          to = writeHex(data, from, stop, output, to);
-          break;
-        case 4:
-          to = writeHex(data, Math.min(from + 4, stop), stop, output, to);
-          break;
-        default:
-          for (let index = from; index < stop; index++) output[to++] = data[index]!;
-          if (forms[column] === 2) {
-            output[to++] = 0x2b;
-            output[to++] = 0x30;
-            output[to++] = 0x30;
-          }
-      }
-      from = stop;
-    }
-    if (from !== end) throw broken("a row is longer than its values");
-    output[to++] = newline;
-    this.#position = to;
-    this.rows++;
-  }
-}
-
-function writeText(data: Buffer, from: number, stop: number, output: Buffer, to: number): number {
-  output[to++] = quote;
-  if (stop - from >= nativeFrom) {
-    const value = data.subarray(from, stop);
-    let copied = 0;
-    for (let found = value.indexOf(quote); found !== -1; found = value.indexOf(quote, found + 1)) {
-      to += value.copy(output, to, copied, found + 1);
-      output[to++] = quote;
-      copied = found + 1;
-    }
-    to += value.copy(output, to, copied);
-  } else {
-    for (; from < stop; from++) {
-      const byte = data[from]!;
-      if (byte === quote) output[to++] = quote;
-      output[to++] = byte;
-    }
-  }
-  output[to++] = quote;
-  return to;
-}
-
-function writeHex(data: Buffer, from: number, stop: number, output: Buffer, to: number): number {
-  // The empty value is not null.
-  if (from === stop) {
-    output[to++] = quote;
-    output[to++] = quote;
-    return to;
-  }
-  for (; from < stop; from++) {
-    const byte = data[from]!;
-    output[to++] = hexDigits[byte >> 4]!;
-    output[to++] = hexDigits[byte & 15]!;
-  }
-  return to;
 }
 
 function commandPacket(sql: string): Buffer {
@@ -328,10 +223,4 @@ function commandPacket(sql: string): Buffer {
   packet[4] = 0x03;
   packet.write(sql, 5);
   return packet;
-}
-
-function broken(what: string): MillraceError {
-  return new MillraceError("unreachable", `the server's answer is not what the protocol says: ${what}`, {
-    temporary: true,
-  });
 }

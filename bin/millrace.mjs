@@ -3,7 +3,9 @@
 var major = Number(process.versions.node.split(".")[0]);
 if (major < 24) {
   console.error("error: Millrace needs Node 24 or newer, and this is Node " + process.versions.node);
-  console.error("  try: npx -p node@24 -p millrace millrace, or install Node 24 from https://nodejs.org");
+  console.error(
+    "  try: install Node 24 (https://nodejs.org); in a clone of Millrace, `npm install` brings it along for `npx millrace`",
+  );
   process.exit(2);
 } else {
   import("../dist/cli/main.js").then(

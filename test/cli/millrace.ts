@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 
 export interface Outcome {
   code: number | null;
@@ -11,13 +10,18 @@ export interface Outcome {
 const main = new URL("../../src/cli/main.ts", import.meta.url).href;
 const script = `import { main } from ${JSON.stringify(main)}; await main(process.argv.slice(1));`;
 
+/** Arguments of Node for a command. */
+export function millraceArguments(args: readonly string[]): string[] {
+  return ["--input-type=module", "--eval", script, "--", ...args];
+}
+
 /** Runs the command line from its sources in a child process, in `folder`. */
 export function millrace(
   folder: string,
   args: readonly string[],
   options: { env?: Record<string, string>; input?: string } = {},
 ): Promise<Outcome> {
-  const child = spawn(process.execPath, ["--input-type=module", "--eval", script, "--", ...args], {
+  const child = spawn(process.execPath, millraceArguments(args), {
     cwd: folder,
     env: { ...process.env, MILLRACE_DEBUG: "", ...options.env },
   });
@@ -31,5 +35,3 @@ export function millrace(
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
 }
-
-export const packageFolder = fileURLToPath(new URL("../..", import.meta.url));

@@ -29,7 +29,7 @@ const failing = (options: Options): Sql => `NOT coalesce(CAST(${enclosed(rowCond
 const check: Check<Options> = {
   measure(options): Record<string, Sql> {
     return options.aggregate === undefined
-      ? { failing: `count_if(${failing(options)})` }
+      ? { failing: `count(*) FILTER (WHERE ${failing(options)})` }
       : { holds: `CAST(coalesce(CAST(${enclosed(options.aggregate)} AS BOOLEAN), false) AS INTEGER)` };
   },
 

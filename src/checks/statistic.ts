@@ -23,7 +23,7 @@ function expression(column: Column, { of, q }: Options): Sql {
   if (of === "null-share") return `(count(*) - count(${name})) / nullif(count(*), 0)`;
   if (of === "not-finite") {
     requireKind("statistic", column, ["float"], "only `float` and `double` have NaN and infinities");
-    return `count_if(NOT isfinite(${name}))`;
+    return `count(*) FILTER (WHERE NOT isfinite(${name}))`;
   }
   requireKind("statistic", column, ["number", "float"], "`distinct` and `null-share` are for every type, the others for numbers");
   const value = `CAST(${name} AS DOUBLE)`;
@@ -32,7 +32,11 @@ function expression(column: Column, { of, q }: Options): Sql {
     case "mean":
       return `avg(${value})${finite}`;
     case "stddev":
-      return `stddev_samp(${value})${finite}`;
+      // The engine's sum of squares overflows beyond 1e150, which is an error there; here there is then no spread to judge.
+      return (
+        `CASE WHEN count(*) FILTER (WHERE abs(${value}) >= 1e150 AND isfinite(${value})) = 0 ` +
+        `THEN stddev_samp(CASE WHEN abs(${value}) < 1e150 THEN ${value} END) END`
+      );
     case "sum":
       return `sum(${value})${finite}`;
     default:

@@ -65,7 +65,7 @@ function basics(column: Column): Record<string, Sql> {
   if (family === "other") return measures;
   if (family === "binary") return { ...measures, ...lengths(`octet_length(${name})`) };
   measures["distinct"] = `approx_count_distinct(${name})`;
-  if (family === "boolean") return { ...measures, trueRows: `count_if(${name})`, falseRows: `count_if(NOT ${name})` };
+  if (family === "boolean") return { ...measures, trueRows: `count(*) FILTER (WHERE ${name})`, falseRows: `count(*) FILTER (WHERE NOT ${name})` };
   measures["min"] = `left(CAST(min(${name}) AS VARCHAR), 60)`;
   measures["max"] = `left(CAST(max(${name}) AS VARCHAR), 60)`;
   if (column.type === "string") Object.assign(measures, lengths(`length(${name})`));
@@ -78,7 +78,7 @@ function basics(column: Column): Record<string, Sql> {
     // The square of a value beyond 1e150 overflows the engine's sum, which is an error there: no spread is told then.
     measures["stddev"] = `stddev_samp(CASE WHEN abs(${value}) < 1e150 THEN ${value} END)`;
     measures["quantiles"] = `CAST(to_json(approx_quantile(${value}, [${quantiles.join(", ")}])) AS VARCHAR)`;
-    if (column.type === "float" || column.type === "double") measures["notFinite"] = `count_if(NOT isfinite(${name}))`;
+    if (column.type === "float" || column.type === "double") measures["notFinite"] = `count(*) FILTER (WHERE NOT isfinite(${name}))`;
   }
   return measures;
 }

@@ -1,5 +1,6 @@
-import { sqlName, sqlString, type Column, type DataType, type Sql } from "../core/index.ts";
+import { sqlName, sqlString, type Column, type Sql } from "../core/index.ts";
 import { rejectingSql, type PlannedCheck } from "./plan.ts";
+import { recordExpression } from "./records.ts";
 
 /** What moves a row out: a predicate over `data` that is never null, and the text that says why. */
 export interface RejectRule {
@@ -68,46 +69,4 @@ function unusedName(columns: readonly Column[], wanted: string): string {
   let name = wanted;
   while (taken.has(name.toLowerCase())) name = `_${name}`;
   return name;
-}
-
-/**
- * A row as JSON text from which it can be made again: 64-bit integers in full, decimals as text (a JSON number would pass
- * through a double), NaN and infinities as text (JSON has none), binary as the engine's `\xAB` escapes.
- */
-export function recordExpression(columns: readonly Column[]): Sql {
-  if (columns.length === 0) return "'{}'";
-  const fields = columns.map((column) => `${sqlName(column.name)}: ${jsonValue(sqlName(column.name), column.type)}`);
-  return `CAST(to_json({${fields.join(", ")}}) AS VARCHAR)`;
-}
-
-function jsonValue(value: Sql, type: DataType, depth = 0): Sql {
-  if (typeof type === "string") {
-    if (type.startsWith("decimal")) return `CAST(${value} AS VARCHAR)`;
-    if (type !== "float" && type !== "double") return value;
-    return `CASE WHEN isfinite(${value}) THEN to_json(${value}) ELSE to_json(CAST(${value} AS VARCHAR)) END`;
-  }
-  if (isPlain(type)) return value;
-  switch (type.type) {
-    case "list":
-      return `list_transform(${value}, lambda x${depth}: ${jsonValue(`x${depth}`, type.element, depth + 1)})`;
-    case "struct": {
-      const fields = type.fields.map((field) => `${sqlName(field.name)}: ${jsonValue(`struct_extract(${value}, ${sqlString(field.name)})`, field.type, depth)}`);
-      return `CASE WHEN ${value} IS NOT NULL THEN {${fields.join(", ")}} END`;
-    }
-    case "map":
-      return `map(map_keys(${value}), list_transform(map_values(${value}), lambda x${depth}: ${jsonValue(`x${depth}`, type.value, depth + 1)}))`;
-  }
-}
-
-/** Whether the engine's own JSON of the type loses nothing. */
-function isPlain(type: DataType): boolean {
-  if (typeof type === "string") return type !== "float" && type !== "double" && !type.startsWith("decimal");
-  switch (type.type) {
-    case "list":
-      return isPlain(type.element);
-    case "struct":
-      return type.fields.every((field) => isPlain(field.type));
-    case "map":
-      return isPlain(type.value);
-  }
 }

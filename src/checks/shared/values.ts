@@ -32,9 +32,9 @@ export function valueCheck<Options extends ColumnOptions>(rule: ValueRule<Option
   return {
     measure(options, context) {
       const all = predicates(options, context);
-      const measures: Record<string, Sql> = { failing: `count_if(${failing(options, context)})` };
+      const measures: Record<string, Sql> = { failing: `count(*) FILTER (WHERE ${failing(options, context)})` };
       for (const [index, { column, failing }] of all.entries()) {
-        if (all.length > 1) measures[`failing${index}`] = `count_if(${failing})`;
+        if (all.length > 1) measures[`failing${index}`] = `count(*) FILTER (WHERE ${failing})`;
         if (!rule.aboutNulls) measures[`example${index}`] = `min(${shownValue(column)}) FILTER (WHERE ${failing})`;
       }
       return measures;

@@ -60,6 +60,21 @@ describe("tables", () => {
     expect(many).toMatch(/\(\d+ more columns/);
   });
 
+  test("text that wraps is whole", () => {
+    const words = Array.from({ length: 40 }, (_, index) => `word${index}`);
+    const text = table(
+      [{ title: "name" }, { title: "about", wrap: true }],
+      [
+        ["a", words.join(" ")],
+        ["b", "short"],
+      ],
+      50,
+    );
+    for (const line of text.split("\n")) expect(displayWidth(line)).toBeLessThanOrEqual(50);
+    expect(text.split(/\s+/).filter((word) => word.startsWith("word"))).toEqual(words);
+    expect(text).toMatch(/^b +short$/m);
+  });
+
   test("no terminal, no limit", () => {
     expect(table([{ title: "a" }], [["x".repeat(500)]])).toContain("x".repeat(500));
   });

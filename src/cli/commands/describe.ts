@@ -22,13 +22,14 @@ export default async function describe(this: Context, flags: GlobalFlags, kind: 
     options.length === 0
       ? "none"
       : table(
-          [{ title: "name" }, { title: "type" }, { title: "default" }, { title: "what it does" }],
+          [{ title: "name" }, { title: "type" }, { title: "default" }, { title: "what it does", wrap: true }],
           options.map((option) => [
             option.name,
             option.secret ? `${option.type} (secret)` : option.type,
             option.required ? "required" : (option.default ?? ""),
             option.description,
           ]),
+          output.width,
         ),
   );
   heading("can");

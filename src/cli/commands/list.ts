@@ -18,7 +18,9 @@ export default async function list(this: Context, flags: GlobalFlags, kind?: str
     if (index > 0) this.output.print("");
     if (found.length > 1) this.output.print(paint(this.output, "bold", name));
     const rows = modules.map((module) => [module.name, module.title, module.summary]);
-    this.output.print(table([{ title: "name" }, { title: "title" }, { title: "what it is" }], rows, this.output.width));
+    this.output.print(
+      table([{ title: "name" }, { title: "title" }, { title: "what it is", wrap: true }], rows, this.output.width),
+    );
   }
   if (!flags.quiet) this.output.note("\nmillrace describe <kind> <name> shows options and examples");
 }

@@ -3,6 +3,8 @@ import { displayWidth, escapeData, fit } from "./escape.ts";
 export interface TableColumn {
   title: string;
   align?: "left" | "right";
+  /** What does not fit goes onto further lines instead of being cut off. */
+  wrap?: true;
 }
 
 const gap = "  ";
@@ -11,6 +13,20 @@ const minimumWidth = 6;
 function pad(text: string, width: number, align: "left" | "right" | undefined): string {
   const space = " ".repeat(Math.max(0, width - displayWidth(text)));
   return align === "right" ? space + text : text + space;
+}
+
+/** Lines of at most `width` cells, broken between words. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let current = "";
+  for (const word of text.split(" ")) {
+    const longer = current === "" ? word : `${current} ${word}`;
+    if (current !== "" && displayWidth(longer) > width) {
+      lines.push(current);
+      current = word;
+    } else current = longer;
+  }
+  return [...lines, current];
 }
 
 /** Takes cells from the widest columns until all fit. */
@@ -61,7 +77,13 @@ export function table(columns: readonly TableColumn[], rows: readonly (readonly 
       .map((cell) => "─".repeat(cell))
       .join(gap),
   ];
-  for (const row of cells) lines.push(line(row));
+  for (const row of cells) {
+    const wrapped = row.map((text, index) =>
+      columns[index]?.wrap && index < shown ? wrap(text, widths[index]!) : [text],
+    );
+    const height = Math.max(...wrapped.map((parts) => parts.length));
+    for (let part = 0; part < height; part++) lines.push(line(wrapped.map((parts) => parts[part] ?? "")));
+  }
   if (shown < columns.length) lines.push(`(${columns.length - shown} more columns: use --json, or choose columns)`);
   return lines.join("\n");
 }

@@ -38,10 +38,16 @@ async function installed(working: string, ...args: string[]): Promise<string> {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "millrace-package-"));
   await execute("npm", ["pack", "--pack-destination", folder], { cwd: root });
-  tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz"))!);
+  tarball = join(
+    folder,
+    readdirSync(folder).find((name) => name.endsWith(".tgz"))!,
+  );
   const prefix = join(folder, "prefix");
   await mkdir(prefix);
-  await execute("npm", ["install", "--global", "--prefix", prefix, "--no-audit", "--no-fund", tarball], { cwd: folder, maxBuffer: 1 << 26 });
+  await execute("npm", ["install", "--global", "--prefix", prefix, "--no-audit", "--no-fund", tarball], {
+    cwd: folder,
+    maxBuffer: 1 << 26,
+  });
   bin = join(prefix, "bin", "millrace");
 }, 10 * minutes);
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -50,7 +56,15 @@ describe("the packed tarball, installed elsewhere", () => {
   test("holds what runs, its schema and its licence, and nothing of the tests", async () => {
     const { stdout } = await execute("tar", ["-tzf", tarball]);
     const files = stdout.trim().split("\n");
-    for (const name of ["bin/millrace.mjs", "dist/cli/main.js", "dist/index.js", "dist/index.d.ts", "schema/millrace.schema.json", "README.md", "LICENSE"]) {
+    for (const name of [
+      "bin/millrace.mjs",
+      "dist/cli/main.js",
+      "dist/index.js",
+      "dist/index.d.ts",
+      "schema/millrace.schema.json",
+      "README.md",
+      "LICENSE",
+    ]) {
       expect(files).toContain(`package/${name}`);
     }
     expect(files.filter((name) => /package\/(test|src|scripts|node_modules|\.ci)\//.test(name))).toEqual([]);
@@ -63,9 +77,20 @@ describe("the packed tarball, installed elsewhere", () => {
   test("makes a lake that works at once: init, run, query, and a second run with nothing new", async () => {
     await installed(folder, "init", "lake-of-mine");
     const lake = join(folder, "lake-of-mine");
-    const { runs } = JSON.parse(await installed(lake, "run", "orders", "--json")) as { runs: Record<string, unknown>[] };
-    expect(runs[0]).toMatchObject({ status: "published", version: 1, read: 200, written: 198, rejected: 2, filtered: 0 });
-    const { rows } = JSON.parse(await installed(lake, "query", "select count(*) as n, min(price) >= 0 as good from orders", "--json")) as { rows: unknown[] };
+    const { runs } = JSON.parse(await installed(lake, "run", "orders", "--json")) as {
+      runs: Record<string, unknown>[];
+    };
+    expect(runs[0]).toMatchObject({
+      status: "published",
+      version: 1,
+      read: 200,
+      written: 198,
+      rejected: 2,
+      filtered: 0,
+    });
+    const { rows } = JSON.parse(
+      await installed(lake, "query", "select count(*) as n, min(price) >= 0 as good from orders", "--json"),
+    ) as { rows: unknown[] };
     expect(rows).toEqual([{ n: 198, good: true }]);
     const again = JSON.parse(await installed(lake, "run", "orders", "--json")) as { runs: Record<string, unknown>[] };
     expect(again.runs[0]).toMatchObject({ status: "unchanged" });

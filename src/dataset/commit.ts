@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Column, type Cursor, MillraceError, forEachLimited, isMillraceError } from "../core/index.ts";
 import { cursorPrefix, cursorText, loadCursors, readCursor } from "./cursor.ts";
 import type { Change, Version } from "./dataset.ts";
-import { assertNextSchema, withSchema } from "./evolve.ts";
+import { assertNextSchema, widenedLeaves, withSchema } from "./evolve.ts";
 import { ManifestWriter } from "./manifest-writer.ts";
 import { encodeManifestList } from "./iceberg/manifest.ts";
 import {
@@ -12,7 +12,9 @@ import {
   defaultMaximumVersions,
   newSnapshotId,
   property,
+  schemaOf,
 } from "./iceberg/metadata.ts";
+import { fromIcebergSchema } from "./iceberg/schema.ts";
 import type { Table } from "./table.ts";
 
 /** Key of the run id in a snapshot's summary. */
@@ -136,7 +138,9 @@ async function apply(
   const base = change.columns === undefined ? metadata : evolved(table, metadata, change.columns);
   const parent = currentSnapshot(metadata);
   const sequence = metadata["last-sequence-number"] + 1;
-  const manifests = await writer.manifests(base, parent, change, sequence);
+  const widened =
+    base === metadata ? new Map() : widenedLeaves(table.columns(), fromIcebergSchema(schemaOf(base, undefined)));
+  const manifests = await writer.manifests(base, parent, change, sequence, widened);
   const listPath = `${table.folder}/metadata/snap-${id}-${sequence}.avro`;
   const list = encodeManifestList(manifests.list, { id, parent: parent?.["snapshot-id"], sequence });
   await Promise.all([

@@ -1,7 +1,7 @@
 import { type Column, type DataType, MillraceError, formatType, parseDecimal, sameType } from "../core/index.ts";
 import type { SchemaPolicy, WantedColumn } from "./dataset.ts";
 import { type TableMetadata, schemaOf } from "./iceberg/metadata.ts";
-import { type IcebergSchema, fromIcebergSchema, highestId, toIcebergSchema } from "./iceberg/schema.ts";
+import { type IcebergSchema, fromIcebergSchema, highestId, leavesOf, toIcebergSchema } from "./iceberg/schema.ts";
 import type { Table } from "./table.ts";
 
 /** The schema that columns from `evolve` were computed from. */
@@ -210,6 +210,17 @@ function schemaText(schema: IcebergSchema): string {
   return JSON.stringify(schema.fields);
 }
 
+/** Leaves that are wider in `after` than in `before`, where that changes how their bounds are stored. */
+export function widenedLeaves(before: readonly Column[], after: readonly Column[]): Map<number, "long" | "double"> {
+  const old = leavesOf(before);
+  const widened = new Map<number, "long" | "double">();
+  for (const [id, { type }] of leavesOf(after)) {
+    const was = old.get(id)?.type;
+    if ((type === "long" && was === "int") || (type === "double" && was === "float")) widened.set(id, type);
+  }
+  return widened;
+}
+
 /** Makes the columns the current schema; an equal earlier schema is used again. */
 export function withSchema(metadata: TableMetadata, columns: readonly Column[]): TableMetadata {
   const text = schemaText(toIcebergSchema(columns, 0));
@@ -273,8 +284,17 @@ function typeProblem(table: Table, path: string[], left: DataType, right: DataTy
 }
 
 /** See `Dataset.alter`. Columns without id are new; columns that are left out are dropped. */
-export async function alter(table: Table, wanted: readonly Column[]): Promise<void> {
+export async function alter(
+  table: Table,
+  wanted: readonly Column[],
+  commit: (columns: Column[]) => Promise<unknown>,
+): Promise<void> {
   assertNames(wanted, table.name);
+  if (wanted.every((column) => column.id !== undefined) && widenedLeaves(table.columns(), wanted).size > 0) {
+    // The bounds in the manifests are widened too, which takes a version.
+    await commit([...wanted]);
+    return;
+  }
   const seen = schemaText(schemaOf(table.metadata, undefined));
   await table.update(async (metadata) => {
     const head = schemaOf(metadata, undefined);

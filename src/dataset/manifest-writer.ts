@@ -8,6 +8,7 @@ import {
   manifestFileOf,
   status,
   storedFile,
+  widenBounds,
 } from "./iceberg/manifest.ts";
 import { type Snapshot, type TableMetadata, schemaOf } from "./iceberg/metadata.ts";
 import { type IcebergSchema, fromIcebergSchema } from "./iceberg/schema.ts";
@@ -15,6 +16,9 @@ import type { ReadManifest, Table } from "./table.ts";
 
 /** Manifests of one order of size are merged into one when there are so many, so that their number grows with the logarithm of the files. */
 const fanIn = 50;
+
+/** Fields that the commit widens. */
+export type Widened = ReadonlyMap<number, "long" | "double">;
 
 interface Written {
   manifest: ManifestFile;
@@ -48,6 +52,7 @@ export class ManifestWriter {
     parent: Snapshot | undefined,
     change: Change,
     sequence: number,
+    widened: Widened,
   ): Promise<Manifests> {
     const before = parent ? await this.#table.manifestsOf(parent) : [];
     // Manifests of nothing but deletions told of the snapshot that made them; the next one leaves them out.
@@ -55,13 +60,18 @@ export class ManifestWriter {
     const removed = { files: 0, rows: 0, bytes: 0 };
     const rewritten: Written[] = [];
     if (change.removeAll || change.remove?.length) {
-      const touched = await this.#remove(kept, change, removed, sequence);
+      const touched = await this.#remove(kept, change, removed, sequence, widened);
       kept = kept.filter((manifest) => !touched.replaced.has(manifest));
       rewritten.push(...touched.written);
-    } else {
+    } else if (widened.size === 0) {
       const merged = await this.#merge(kept, sequence);
       kept = kept.filter((manifest) => !merged.replaced.has(manifest));
       rewritten.push(...merged.written);
+    }
+    if (widened.size > 0) {
+      const narrow = await this.#widen(kept, widened, sequence);
+      kept = kept.filter((manifest) => !narrow.replaced.has(manifest));
+      rewritten.push(...narrow.written);
     }
     const write: { path: string; bytes: Buffer }[] = [...rewritten];
     const list = [...rewritten.map(({ manifest }) => manifest), ...kept];
@@ -98,6 +108,7 @@ export class ManifestWriter {
     change: Change,
     removed: Manifests["removed"],
     sequence: number,
+    widened: Widened,
   ): Promise<{ replaced: Set<ManifestFile>; written: Written[] }> {
     const wanted = change.removeAll ? undefined : new Set(change.remove);
     const replaced = new Set<ManifestFile>();
@@ -116,7 +127,10 @@ export class ManifestWriter {
       }
       if (hit) {
         replaced.add(manifest);
-        touched.push(read);
+        touched.push({
+          ...read,
+          entries: read.entries.map((entry) => ({ ...entry, data_file: widenBounds(entry.data_file, widened) })),
+        });
       }
     }
     if (wanted !== undefined && wanted.size > 0) {
@@ -156,6 +170,27 @@ export class ManifestWriter {
     for (const manifest of full) {
       reads.push(await this.#table.readManifest(manifest));
       replaced.add(manifest);
+    }
+    return { replaced, written: this.#rewrite(reads, sequence, () => false) };
+  }
+
+  /**
+   * Iceberg lets bounds of a widened column stay narrow, but not every reader takes them (PyIceberg 0.9 fails on any filter of the
+   * column), so the version that widens has them widened too.
+   */
+  async #widen(
+    manifests: readonly ManifestFile[],
+    widened: Widened,
+    sequence: number,
+  ): Promise<{ replaced: Set<ManifestFile>; written: Written[] }> {
+    const replaced = new Set<ManifestFile>();
+    const reads: ReadManifest[] = [];
+    for (const manifest of manifests) {
+      const read = await this.#table.readManifest(manifest);
+      const entries = read.entries.map((entry) => ({ ...entry, data_file: widenBounds(entry.data_file, widened) }));
+      if (entries.every((entry, index) => entry.data_file === read.entries[index]!.data_file)) continue;
+      replaced.add(manifest);
+      reads.push({ ...read, entries });
     }
     return { replaced, written: this.#rewrite(reads, sequence, () => false) };
   }

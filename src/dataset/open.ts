@@ -64,7 +64,8 @@ export function datasetOf(table: Table): Dataset {
     },
     evolve: (wanted, policy) => evolve(table, wanted, policy),
     commit: (change) => settled(commit(table, change)),
-    alter: (columns) => settled(alter(table, columns)),
+    alter: (columns) =>
+      settled(alter(table, columns, (next) => commit(table, { operation: "replace", add: [], columns: next }))),
     tag: (name, version) => settled(tag(table, name, version)),
     untag: (name) => settled(untag(table, name)),
     rollback: (version) => settled(rollback(table, version)),

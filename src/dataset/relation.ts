@@ -1,5 +1,14 @@
-import { type Column, type DataType, MillraceError, type Sql, sqlName, sqlString } from "../core/index.ts";
+import {
+  type Column,
+  type DataType,
+  MillraceError,
+  type Sql,
+  forEachLimited,
+  sqlName,
+  sqlString,
+} from "../core/index.ts";
 import type { DataFile, Version } from "./dataset.ts";
+import { hasFieldIds } from "./iceberg/parquet-footer.ts";
 import { fromIcebergSchema } from "./iceberg/schema.ts";
 import type { Table } from "./table.ts";
 
@@ -35,11 +44,26 @@ export function engineType(type: DataType): Sql {
 export async function relation(table: Table, version: Version | undefined, files?: readonly DataFile[]): Promise<Sql> {
   const columns = table.columns(version?.schemaId ?? table.snapshotOf(undefined)?.["schema-id"]);
   const chosen = files ?? (await table.files(version));
+  await assertFieldIds(table, chosen);
   return readFiles(
     table,
     columns,
     chosen.map((file) => file.path),
   );
+}
+
+/** Files of other writers may lack field ids (Hive tables brought in); by ids they would read as nulls. */
+async function assertFieldIds(table: Table, files: readonly DataFile[]): Promise<void> {
+  const unknown = files.filter((file) => file.sha256 === undefined && !table.withFieldIds.has(file.path));
+  await forEachLimited(unknown, 8, async ({ path }) => {
+    if (!(await hasFieldIds(table.store, path))) {
+      throw new MillraceError("unsupported", `the file \`${path}\` of \`${table.name}\` has no Iceberg field ids`, {
+        where: { dataset: table.name, file: path },
+        hint: "rewrite the table with the engine that made it (Spark: `call system.rewrite_data_files`), or read the files as a source",
+      });
+    }
+    table.withFieldIds.add(path);
+  });
 }
 
 /** A FROM item with the columns, read from Parquet files of the table by field id. `filename` adds that column. */

@@ -36,6 +36,8 @@ export class Table {
   readonly name: string;
   readonly store: Store;
   readonly folder: string;
+  /** Files of other writers that were seen to have field ids. */
+  readonly withFieldIds = new Set<string>();
   #loaded: Loaded;
   readonly #manifests = new Map<string, ReadManifest>();
   #cached = 0;
@@ -205,7 +207,15 @@ export class Table {
       return cached;
     }
     const path = this.pathOf(manifest.manifest_path);
-    const read = { manifest, ...decodeManifest(await this.read(path), manifest, path) };
+    const bytes = await this.read(path);
+    if (this.#loaded.ours && bytes.length !== manifest.manifest_length) {
+      throw new MillraceError(
+        "corrupt",
+        `\`${path}\` has ${bytes.length} bytes, the manifest list says ${manifest.manifest_length}`,
+        { where: { dataset: this.name, file: path } },
+      );
+    }
+    const read = { manifest, ...decodeManifest(bytes, manifest, path) };
     this.remember(read);
     return read;
   }

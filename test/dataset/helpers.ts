@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +13,8 @@ import {
   sqlString,
 } from "../../src/core/index.ts";
 import type { Dataset } from "../../src/dataset/index.ts";
+import { toIcebergSchema } from "../../src/dataset/iceberg/schema.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import * as fileSystem from "../../src/stores/fs/driver.ts";
 
 export interface Workplace extends AsyncDisposable {
@@ -45,7 +46,8 @@ export async function query(sql: string): Promise<Record<string, unknown>[]> {
 function fieldIds(type: DataType, id: number | undefined): string {
   if (typeof type === "string") return String(id);
   const parts = [`__duckdb_field_id: ${id}`];
-  if (type.type === "struct") for (const field of type.fields) parts.push(`${sqlName(field.name)}: ${fieldIds(field.type, field.id)}`);
+  if (type.type === "struct")
+    for (const field of type.fields) parts.push(`${sqlName(field.name)}: ${fieldIds(field.type, field.id)}`);
   else if (type.type === "list") parts.push(`element: ${fieldIds(type.element, type.elementId)}`);
   else parts.push(`key: ${fieldIds(type.key, type.keyId)}`, `value: ${fieldIds(type.value, type.valueId)}`);
   return `{${parts.join(", ")}}`;
@@ -55,7 +57,8 @@ function leafIds(columns: readonly Column[]): Map<string, number> {
   const ids = new Map<string, number>();
   const visit = (path: string, type: DataType, id: number | undefined): void => {
     if (typeof type === "string") ids.set(path, id!);
-    else if (type.type === "struct") for (const field of type.fields) visit(`${path}.${sqlName(field.name)}`, field.type, field.id);
+    else if (type.type === "struct")
+      for (const field of type.fields) visit(`${path}.${sqlName(field.name)}`, field.type, field.id);
     else if (type.type === "list") visit(`${path}."element"`, type.element, type.elementId);
     else {
       visit(`${path}."key"`, type.key, type.keyId);
@@ -66,39 +69,76 @@ function leafIds(columns: readonly Column[]): Map<string, number> {
   return ids;
 }
 
+/** Writes the rows of a SELECT as a local Parquet file with field ids; `path` of the result is local. */
+async function writeParquet(select: string, columns: readonly Column[], local: string): Promise<StagedFile> {
+  const ids = columns.map((column) => `${sqlName(column.name)}: ${fieldIds(column.type, column.id)}`);
+  const schema = JSON.stringify(toIcebergSchema(columns, 0));
+  const [result] = await query(
+    `COPY (${select}) TO ${sqlString(local)} (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(", ")}}, ` +
+      `KV_METADATA {'iceberg.schema': ${sqlString(schema)}}, RETURN_STATS)`,
+  );
+  const leaves = leafIds(columns);
+  const statistics: Record<number, LeafStatistics> = {};
+  const facts = result!["column_statistics"] as { key: string; value: { key: string; value: string }[] }[];
+  for (const { key, value } of facts) {
+    const known = Object.fromEntries(value.map((entry) => [entry.key, entry.value]));
+    const leaf: LeafStatistics = {
+      values: Number(known["num_values"]),
+      nulls: Number(known["null_count"] ?? 0),
+      bytes: Number(known["column_size_bytes"]),
+    };
+    if (known["min"] !== undefined) leaf.min = known["min"];
+    if (known["max"] !== undefined) leaf.max = known["max"];
+    if (known["has_nan"] !== undefined) leaf.nan = known["has_nan"] === "true";
+    const id = leaves.get(key);
+    if (id !== undefined) statistics[id] = leaf;
+  }
+  const bytes = await readFile(local);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  return { path: local, rows: Number(result!["count"]), bytes: bytes.length, sha256, statistics };
+}
+
 /** Writes the rows of a SELECT as a data file of the dataset, with the field ids of `columns`. */
 export async function stage(
   dataset: Dataset,
   select: string,
   columns: readonly Column[] = dataset.columns(),
 ): Promise<StagedFile> {
-  const path = `${dataset.folder}/data/${randomUUID()}.parquet`;
   const local = join(tmpdir(), `millrace-${randomUUID()}.parquet`);
-  const ids = columns.map((column) => `${sqlName(column.name)}: ${fieldIds(column.type, column.id)}`);
-  const [result] = await query(
-    `COPY (${select}) TO ${sqlString(local)} (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(", ")}}, RETURN_STATS)`,
-  );
-  const leaves = leafIds(columns);
-  const statistics: Record<number, LeafStatistics> = {};
-  for (const { key, value } of result!["column_statistics"] as { key: string; value: { key: string; value: string }[] }[]) {
-    const facts = Object.fromEntries(value.map((entry) => [entry.key, entry.value]));
-    const leaf: LeafStatistics = {
-      values: Number(facts["num_values"]),
-      nulls: Number(facts["null_count"] ?? 0),
-      bytes: Number(facts["column_size_bytes"]),
-    };
-    if (facts["min"] !== undefined) leaf.min = facts["min"];
-    if (facts["max"] !== undefined) leaf.max = facts["max"];
-    if (facts["has_nan"] !== undefined) leaf.nan = facts["has_nan"] === "true";
-    const id = leaves.get(key);
-    if (id !== undefined) statistics[id] = leaf;
-  }
-  const sha256 = createHash("sha256").update(await readFile(local)).digest("hex");
-  const entry = await dataset.store.adopt(local, path);
-  return { path, rows: Number(result!["count"]), bytes: entry.size, sha256, statistics };
+  const file = await writeParquet(select, columns, local);
+  const path = `${dataset.folder}/data/${randomUUID()}.parquet`;
+  await dataset.store.adopt(local, path);
+  return { ...file, path };
 }
 
+/** Stages and appends. */
+export async function append(dataset: Dataset, select: string, columns?: readonly Column[]): Promise<void> {
+  const file = await stage(dataset, select, columns);
+  await dataset.commit({ operation: "append", add: [file], ...(columns && { columns: [...columns] }) });
+}
+
+/** What the dataset asks of an engine: `query` and `write`, on DuckDB itself. */
+export const engine = {
+  query,
+  async write(select: string, request: { columns: Column[]; folder: string; prefix: string }): Promise<StagedFile[]> {
+    const casts = request.columns.map((column) => sqlName(column.name)).join(", ");
+    const [row] = await query(`SELECT count(*) AS n FROM (${select}) AS t`);
+    if (Number(row!["n"]) === 0) return [];
+    return [
+      await writeParquet(
+        `SELECT ${casts} FROM (${select}) AS t`,
+        request.columns,
+        join(request.folder, `${request.prefix}-0.parquet`),
+      ),
+    ];
+  },
+} as unknown as Engine;
+
 /** Rows of a version of the dataset, by its own relation. */
-export async function rowsOf(dataset: Dataset, tail = "", version = dataset.current()): Promise<Record<string, unknown>[]> {
+export async function rowsOf(
+  dataset: Dataset,
+  tail = "",
+  version = dataset.current(),
+): Promise<Record<string, unknown>[]> {
   return query(`SELECT * FROM ${await dataset.relation(version)} ${tail}`);
 }

@@ -1,4 +1,4 @@
-import { type Column, type LeafStatistics, MillraceError, type StagedFile } from "../../core/index.ts";
+import { type Column, type LeafStatistics, type StagedFile } from "../../core/index.ts";
 import { decodeAvro, encodeAvro } from "./avro.ts";
 import { exactText } from "./bounds.ts";
 import { manifestListNames, manifestListSchema, manifestNames, manifestSchema } from "./manifest-schema.ts";
@@ -102,6 +102,21 @@ export function storedFile(file: StagedFile, uri: string, columns: readonly Colu
   };
 }
 
+/** The file with the four-byte bounds of the given fields as eight bytes: int → long, float → double. The same object when it has none. */
+export function widenBounds(file: StoredFile, widened: ReadonlyMap<number, "long" | "double">): StoredFile {
+  const narrow = (bound: { key: number; value: Buffer }): boolean => bound.value.length === 4 && widened.has(bound.key);
+  const widen = (pairs: Pairs<Buffer>): Pairs<Buffer> =>
+    pairs?.map((bound) => {
+      if (!narrow(bound)) return bound;
+      const value = Buffer.alloc(8);
+      if (widened.get(bound.key) === "long") value.writeBigInt64LE(BigInt(bound.value.readInt32LE()));
+      else value.writeDoubleLE(bound.value.readFloatLE());
+      return { key: bound.key, value };
+    }) ?? null;
+  if (!file.lower_bounds?.some(narrow) && !file.upper_bounds?.some(narrow)) return file;
+  return { ...file, lower_bounds: widen(file.lower_bounds), upper_bounds: widen(file.upper_bounds) };
+}
+
 /** What the manifest knows of the leaves of a file; `min` and `max` only where the bound is a value that occurs. */
 export function statisticsOf(file: StoredFile, leaves: ReadonlyMap<number, Leaf>): Record<number, LeafStatistics> {
   const result: Record<number, LeafStatistics> = {};
@@ -171,15 +186,6 @@ export function decodeManifest(
   manifest: ManifestFile,
   path: string,
 ): { entries: ManifestEntry[]; schema: IcebergSchema | undefined } {
-  if (bytes.length !== manifest.manifest_length) {
-    throw new MillraceError(
-      "corrupt",
-      `\`${path}\` has ${bytes.length} bytes, the manifest list says ${manifest.manifest_length}`,
-      {
-        where: { file: path },
-      },
-    );
-  }
   const { records, metadata } = decodeAvro(bytes, manifestNames, path);
   const entries = records as unknown as ManifestEntry[];
   for (const entry of entries) {

@@ -1,0 +1,250 @@
+import * as z from "zod";
+import {
+  MillraceError,
+  messageOf,
+  sqlName,
+  sqlString,
+  type Column,
+  type DataType,
+  type EngineView,
+  type FileRef,
+  type Format,
+  type Inferred,
+  type Sql,
+  type TolerantScan,
+} from "../core/index.ts";
+import {
+  exactInteger,
+  fileNames,
+  isExactInteger,
+  isInteger,
+  sameName,
+  selectList,
+  sqlArguments,
+  sqlColumns,
+  sqlPaths,
+  sqlType,
+  temporaryName,
+} from "./sql.ts";
+
+const character = z.string().max(1);
+
+/** Options that CSV and TSV share. What is left open is found out from the file. */
+export const delimitedOptions = {
+  quote: character.optional().describe('Character around values. Empty: none. Default: found out, else `"`.'),
+  escape: character.optional().describe("Character before a quote inside quotes. Default: found out, else the quote itself."),
+  header: z.boolean().optional().describe("Whether the first line names the columns. Default: found out."),
+  names: z.array(z.string()).optional().describe("Names of the columns in the order of the file. Default: those of the header."),
+  types: z.record(z.string(), z.string()).optional().describe("Type by column (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
+  nulls: z.array(z.string()).optional().describe('Unquoted texts that mean null. Default: only the empty text; `""` in quotes is an empty string.'),
+  quoted_nulls: z.boolean().default(false).describe("Whether the texts of `nulls` mean null within quotes too. Default false."),
+  encoding: z.string().default("utf-8").describe("Encoding of the text, a label of the WHATWG standard: `utf-16le`, `latin1`. UTF-16 with a byte order mark is recognised. Default `utf-8`."),
+  skip: z.number().int().nonnegative().optional().describe("Lines to leave out at the start. Default: found out."),
+  comment: character.optional().describe("Lines that begin with it are left out. Default: found out."),
+  dateformat: z.string().optional().describe("Notation of dates, as strptime has it: `%d.%m.%Y`. Default: found out."),
+  timestampformat: z.string().optional().describe("Notation of timestamps, as strptime has it. Default: found out."),
+  decimal_separator: z.enum([".", ","]).optional().describe("Default `.`."),
+  max_line_bytes: z.number().int().positive().default(4 * 1024 * 1024).describe("A longer record is rejected. Costs 16 times as much memory. Default 4 MiB."),
+  sample_rows: z.number().int().default(20_480).describe("Rows to infer dialect and types from; -1: all, which reads the file twice. Default 20,480."),
+  compression: z.enum(["auto", "none", "gzip", "zstd"]).default("auto").describe("Default: what name and content say."),
+};
+
+const delimiterOption = z.string().min(1).max(4).optional().describe("What separates values. Default: found out among `,` `;` `|` and tab.");
+
+export const csvOptions = z.strictObject({ delimiter: delimiterOption, ...delimitedOptions });
+export const tsvOptions = z.strictObject(delimitedOptions);
+export type DelimitedOptions = z.output<typeof csvOptions>;
+
+const recommended = [",", ";", "\t", "|"];
+
+/** A reader of delimited text: CSV (RFC 4180 and its relatives) and TSV. */
+export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
+  const fixed = (): Record<string, string | number | boolean | undefined> => ({
+    auto_detect: false,
+    delim: options.delimiter ?? ",",
+    quote: options.quote ?? '"',
+    escape: options.escape ?? options.quote ?? '"',
+    header: options.header ?? true,
+    skip: options.skip,
+    comment: options.comment,
+    dateformat: options.dateformat,
+    timestampformat: options.timestampformat,
+  });
+  const common = (): Record<string, string | number | boolean | readonly string[] | undefined> => ({
+    allow_quoted_nulls: options.quoted_nulls,
+    nullstr: options.nulls,
+    decimal_separator: options.decimal_separator,
+    max_line_size: options.max_line_bytes,
+    buffer_size: Math.max(32 * 1024 * 1024, options.max_line_bytes * 4),
+    compression: options.compression,
+    hive_partitioning: false,
+  });
+
+  /** The columns as they lie in the file, each with the type that it is read with. */
+  const physical = (columns: readonly Column[], integersAsText: boolean): { name: string; type: Sql }[] =>
+    (options.names ?? columns.map((column) => column.name)).map((name) => {
+      const column = columns.find((each) => sameName(each.name, name));
+      if (column === undefined || typeof column.type !== "string") return { name, type: "VARCHAR" };
+      return { name, type: integersAsText && isInteger(column.type) ? "VARCHAR" : sqlType(column.type) };
+    });
+  const inFile = (column: Column): string | undefined =>
+    options.names === undefined ? column.name : options.names.find((name) => sameName(name, column.name));
+
+  const read = (files: readonly FileRef[], columns: readonly Column[], integersAsText: boolean, more: Record<string, string | number | boolean> = {}): Sql =>
+    `read_csv(${sqlPaths(files)}, columns = ${sqlColumns(physical(columns, integersAsText))}${sqlArguments({ ...fixed(), ...common(), ...more })})`;
+
+  return {
+    copy,
+    native: {
+      scan(files, columns) {
+        if (columns === undefined) {
+          const { delimiter, names, sample_rows } = options;
+          const given = { delim: delimiter, quote: options.quote, escape: options.escape, header: options.header, skip: options.skip, comment: options.comment, names, dateformat: options.dateformat, timestampformat: options.timestampformat };
+          return `read_csv(${sqlPaths(files)}${sqlArguments({ ...given, ...common(), sample_size: sample_rows, union_by_name: true })})`;
+        }
+        const list = selectList(columns, (column) => {
+          const name = inFile(column);
+          if (name === undefined) return undefined;
+          return isInteger(column.type) ? exactInteger(sqlName(name), column.type) : sqlName(name);
+        });
+        return `(SELECT ${list} FROM ${read(files, columns, true)})`;
+      },
+
+      tolerant(files, columns): TolerantScan {
+        const good = temporaryName("good");
+        const rejects = temporaryName("rejects");
+        const scans = temporaryName("scans");
+        const integers = columns.filter((column) => isInteger(column.type) && inFile(column) !== undefined);
+        const text = (column: Column): Sql => sqlName(inFile(column)!);
+        const misfits = integers.map((column) => `NOT coalesce(${isExactInteger(text(column), column.type)}, true)`);
+        const misfit = misfits.length === 0 ? "false" : misfits.join(" OR ");
+        const list = selectList(columns, (column) => {
+          if (inFile(column) === undefined) return undefined;
+          return isInteger(column.type) ? `TRY_CAST(${text(column)} AS ${sqlType(column.type)})` : text(column);
+        });
+        // The engine keeps the line of what it cannot cast itself, so integers are read as such too; what it would only round is told apart by text.
+        const names = physical(columns, false).map((each) => sqlName(each.name));
+        const casts = names.map((name) => `count(${name})`).join(" + ");
+        const rounded = integers.map(
+          (column) => `CASE WHEN NOT ${isExactInteger(text(column), column.type)} AND TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
+        );
+        return {
+          prepare: [
+            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, true, { ignore_errors: true })} WHERE NOT (${misfit})`,
+            `CREATE TEMP TABLE ${rejects}_count AS SELECT ${casts} AS n FROM ${read(files, columns, false, { store_rejects: true, rejects_table: rejects, rejects_scan: scans, rejects_limit: 0 })}`,
+          ],
+          good,
+          rejected: `(SELECT string_agg(DISTINCT ${reasonOf("r")}, '; ') AS reason, ${fileNames(files, "any_value(s.file_path)")} || ':' || r.line AS origin, any_value(r.csv_line) AS record
+            FROM ${rejects} r JOIN ${scans} s ON r.scan_id = s.scan_id AND r.file_id = s.file_id GROUP BY r.scan_id, r.file_id, r.line, r.line_byte_position${
+              rounded.length === 0
+                ? ""
+                : ` UNION ALL SELECT * FROM (SELECT concat_ws('; ', ${rounded.join(", ")}) AS reason, ${fileNames(files, "filename")} AS origin, concat_ws(${sqlString(options.delimiter ?? ",")}, ${names.join(", ")}) AS record
+            FROM ${read(files, columns, true, { ignore_errors: true, filename: true })}) WHERE reason <> ''`
+            })`,
+          cleanup: [good, `${rejects}_count`, rejects, scans].map((table) => `DROP TABLE IF EXISTS ${table}`),
+        };
+      },
+
+      infer: (file, engine) => inferDelimited(options, common(), file, engine),
+    },
+  };
+}
+
+function reasonOf(table: string): Sql {
+  return `CASE ${table}.error_type WHEN 'MISSING COLUMNS' THEN 'too few values: ' WHEN 'TOO MANY COLUMNS' THEN 'too many values: ' WHEN 'INVALID ENCODING' THEN 'wrong encoding: ' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'record too long (max_line_bytes): ' WHEN 'UNQUOTED VALUE' THEN 'broken quotes: ' ELSE '' END || split_part(${table}.error_message, chr(10), 1)`;
+}
+
+const sniffedTypes: Record<string, DataType> = {
+  BOOLEAN: "boolean",
+  TINYINT: "int",
+  SMALLINT: "int",
+  INTEGER: "int",
+  BIGINT: "long",
+  FLOAT: "float",
+  DOUBLE: "double",
+  DATE: "date",
+  TIME: "time",
+  TIMESTAMP: "timestamp",
+  "TIMESTAMP WITH TIME ZONE": "timestamptz",
+};
+
+interface Dialect {
+  delimiter: string;
+  quote: string;
+  escape: string;
+  comment: string;
+  skip: number;
+  header: boolean;
+  dateformat: string | null;
+  timestampformat: string | null;
+  columns: { name: string; type: string }[];
+}
+
+async function inferDelimited(
+  options: DelimitedOptions,
+  common: Record<string, string | number | boolean | readonly string[] | undefined>,
+  file: FileRef,
+  engine: EngineView,
+): Promise<Inferred> {
+  const sniff = async (more: Record<string, string | boolean>): Promise<Dialect> => {
+    const { hive_partitioning: _, ...readable } = common;
+    const given = { delim: options.delimiter, quote: options.quote, escape: options.escape, header: options.header, skip: options.skip, comment: options.comment, names: options.names, dateformat: options.dateformat, timestampformat: options.timestampformat };
+    const [row] = await engine.query(
+      `SELECT to_json({delimiter: Delimiter, quote: Quote, escape: "Escape", comment: "Comment", skip: SkipRows, header: HasHeader, dateformat: DateFormat, timestampformat: TimestampFormat, columns: "Columns"})::VARCHAR AS dialect
+       FROM sniff_csv(${sqlString(file.path.replace(/[*?[]/g, "[$&]"))}${sqlArguments({ ...given, ...readable, sample_size: options.sample_rows, ...more })})`,
+    );
+    return JSON.parse(String(row!.dialect)) as Dialect;
+  };
+
+  let dialect: Dialect | undefined;
+  let failure: unknown;
+  try {
+    dialect = await sniff({});
+  } catch (error) {
+    failure = error;
+  }
+  // Ragged rows make the engine doubt the delimiter and take each line for one column: ask again for the dialect of most rows.
+  const [only] = dialect?.columns ?? [];
+  const doubtful = dialect !== undefined && dialect.columns.length === 1 && recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
+  if (dialect === undefined || (doubtful && options.delimiter === undefined)) {
+    try {
+      dialect = await sniff({ ignore_errors: true });
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  if (dialect === undefined) {
+    throw new MillraceError("parse", `the dialect of \`${file.name}\` cannot be found out: ${messageOf(failure).split("\n")[0]}`, {
+      where: { file: file.name },
+      cause: failure,
+      hint: "set `options: { delimiter, quote, header, encoding }`",
+    });
+  }
+
+  const present = (text: string | null): string | undefined => (text === null || text === "(empty)" || text === "" || text === "\0" ? undefined : text);
+  const quote = options.quote ?? present(dialect.quote) ?? '"';
+  const names = dialect.columns.map((column) => column.name);
+  const settled: Inferred["options"] = {
+    delimiter: options.delimiter ?? present(dialect.delimiter) ?? ",",
+    quote,
+    // The sniffer finds no escape where the sample has none; RFC 4180 doubles the quote.
+    escape: options.escape ?? present(dialect.escape) ?? quote,
+    header: dialect.header,
+    skip: Number(dialect.skip),
+    names,
+  };
+  const comment = options.comment ?? present(dialect.comment);
+  if (comment !== undefined) settled.comment = comment;
+  const dateformat = options.dateformat ?? present(dialect.dateformat);
+  if (dateformat !== undefined) settled.dateformat = dateformat;
+  const timestampformat = options.timestampformat ?? present(dialect.timestampformat);
+  if (timestampformat !== undefined) settled.timestampformat = timestampformat;
+  const columns = dialect.columns.map(({ name, type }): Column => {
+    const wanted = Object.entries(options.types ?? {}).find(([key]) => sameName(key, name));
+    if (wanted === undefined) return { name, type: sniffedTypes[type] ?? "string" };
+    // Throws `config` for a name that is no type.
+    sqlType(wanted[1] as DataType);
+    return { name, type: wanted[1] as DataType };
+  });
+  return { columns, options: settled };
+}

@@ -1,0 +1,219 @@
+import * as z from "zod";
+import {
+  isMillraceError,
+  messageOf,
+  MillraceError,
+  sqlName,
+  sqlString,
+  type Column,
+  type DataType,
+  type EngineView,
+  type FileRef,
+  type Format,
+  type Inferred,
+  type Sql,
+  type TolerantScan,
+} from "../core/index.ts";
+import {
+  exactInteger,
+  fileNames,
+  isExactInteger,
+  isInteger,
+  sameName,
+  selectList,
+  sqlArguments,
+  sqlColumns,
+  sqlPaths,
+  sqlType,
+  temporaryName,
+} from "./sql.ts";
+
+export const jsonOptions = z.strictObject({
+  records: z.enum(["auto", "objects", "values"]).default("auto").describe("`objects`: keys are columns. `values`: each value is one column `json`. Default: found out."),
+  types: z.record(z.string(), z.string()).optional().describe("Type by top-level key (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
+  dateformat: z.string().optional().describe("Notation of dates, as strptime has it. Default ISO 8601."),
+  timestampformat: z.string().optional().describe("Notation of timestamps, as strptime has it. Default ISO 8601."),
+  depth: z.number().int().positive().optional().describe("Levels that become structs and lists; what lies deeper stays JSON text. Default: all."),
+  max_object_bytes: z.number().int().positive().default(64 * 1024 * 1024).describe("A larger object is an error (json) or rejected (ndjson). Default 64 MiB."),
+  sample_rows: z.number().int().default(20_480).describe("Records to infer columns and types from; -1: all, which reads the file twice. Keys that first appear later are not read. Default 20,480."),
+  encoding: z.string().default("utf-8").describe("Encoding of the text, a label of the WHATWG standard. UTF-16 with a byte order mark is recognised. Default `utf-8`."),
+  compression: z.enum(["auto", "none", "gzip", "zstd"]).default("auto").describe("Default: what name and content say."),
+});
+export type JsonOptions = z.output<typeof jsonOptions>;
+
+/** A reader of JSON documents (`lines` false: an array, an object or several) or of one JSON value a line. */
+export function openJson(options: JsonOptions, lines: boolean): Format {
+  const structure = lines ? "newline_delimited" : "auto";
+  const common = (): Record<string, string | number | undefined> => ({
+    format: structure,
+    maximum_object_size: options.max_object_bytes,
+    dateformat: options.dateformat,
+    timestampformat: options.timestampformat,
+  });
+  const rest = { compression: options.compression === "auto" ? "auto_detect" : options.compression, hive_partitioning: false };
+  const records = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
+
+  /** One JSON value a row: `value` is its text, `line` its number in the file, `path` the file. */
+  const values = (files: readonly FileRef[]): Sql =>
+    lines
+      ? // A delimiter of control characters, which JSON text cannot hold: the line is one value, whatever is in it.
+        `(SELECT value, row_number() OVER (PARTITION BY path) AS line, path FROM (SELECT value, filename AS path FROM read_csv(${sqlPaths(files)}, columns = {'value': 'VARCHAR'}, auto_detect = false, header = false, delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, filename = true, max_line_size = ${options.max_object_bytes}, buffer_size = ${options.max_object_bytes * 2}${sqlArguments(rest)})))`
+      : `(SELECT json::VARCHAR AS value, row_number() OVER (PARTITION BY filename) AS line, filename AS path FROM read_json_objects(${sqlPaths(files)}, format = ${sqlString(structure)}, maximum_object_size = ${options.max_object_bytes}, filename = true${sqlArguments(rest)}))`;
+
+  return {
+    copy: lines ? "FORMAT json" : "FORMAT json, ARRAY true",
+    native: {
+      scan(files, columns) {
+        if (columns === undefined) {
+          return `read_json(${sqlPaths(files)}${sqlArguments({ ...common(), ...rest, records, sample_size: options.sample_rows, maximum_depth: options.depth, union_by_name: true })})`;
+        }
+        const read = columns.map((column) => ({ name: column.name, type: isInteger(column.type) ? "VARCHAR" : sqlType(column.type) }));
+        const list = selectList(columns, (column) => (isInteger(column.type) ? exactInteger(sqlName(column.name), column.type) : sqlName(column.name)));
+        return `(SELECT ${list} FROM read_json(${sqlPaths(files)}, columns = ${sqlColumns(read)}${sqlArguments({ ...common(), ...rest, records })}))`;
+      },
+
+      tolerant(files, columns): TolerantScan {
+        const table = temporaryName("records");
+        const whole = records === "false";
+        const value = (column: Column): Sql => (whole ? "document" : `json_extract(document, ${sqlString(jsonPath(column.name))})`);
+        const reasons = columns.map((column) => {
+          const found = value(column);
+          return `CASE WHEN ${misfit(found, column.type)} THEN ${sqlString(`column \`${column.name}\`: `)} || left(${found}::VARCHAR, 200) || ${sqlString(` is not ${sqlType(column.type)}`)} END`;
+        });
+        const shape = whole ? "NULL" : `CASE WHEN json_type(document) <> 'OBJECT' THEN 'not an object' END`;
+        return {
+          prepare: [
+            `CREATE TEMP TABLE ${table} AS SELECT value, line, path, document, CASE WHEN document IS NULL THEN 'not valid JSON' ELSE nullif(concat_ws('; ', ${[shape, ...reasons].join(", ")}), '') END AS reason
+             FROM (SELECT *, CASE WHEN json_valid(value) THEN value::JSON END AS document FROM ${values(files)} WHERE trim(value, ' ' || chr(9) || chr(13)) <> '')`,
+          ],
+          good: `(SELECT ${selectList(columns, (column) => convert(value(column), column.type))} FROM ${table} WHERE reason IS NULL)`,
+          rejected: `(SELECT reason, ${fileNames(files, "path")} || ':' || line AS origin, value AS record FROM ${table} WHERE reason IS NOT NULL)`,
+          cleanup: [`DROP TABLE IF EXISTS ${table}`],
+        };
+      },
+
+      infer: (file, engine) =>
+        inferJson(options, file, engine, (mode, tolerant) => {
+          const more = { records: mode, sample_size: options.sample_rows, maximum_depth: options.depth, ...(tolerant ? { ignore_errors: true } : {}) };
+          return `read_json(${sqlPaths([file])}${sqlArguments({ ...common(), ...rest, ...more })})`;
+        }, lines),
+    },
+  };
+}
+
+/** A key as JSONPath of the engine, quoted. */
+function jsonPath(key: string): string {
+  return `$."${key.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+}
+
+const text = (json: Sql): Sql => `json_extract_string(${json}, '$')`;
+const isNull = (json: Sql): Sql => `coalesce(json_type(${json}) = 'NULL', true)`;
+
+/** The JSON value as the column's type; null where it does not fit, which `misfit` has found before. */
+function convert(json: Sql, type: DataType): Sql {
+  if (typeof type === "string") return `TRY_CAST(${text(json)} AS ${sqlType(type)})`;
+  switch (type.type) {
+    case "struct":
+      return `CASE WHEN ${isNull(json)} THEN NULL ELSE struct_pack(${type.fields
+        .map((field) => `${sqlName(field.name)} := ${convert(`json_extract(${json}, ${sqlString(jsonPath(field.name))})`, field.type)}`)
+        .join(", ")}) END`;
+    case "list":
+      return `CASE WHEN ${isNull(json)} THEN NULL ELSE list_transform(CAST(${json} AS JSON[]), lambda element: ${convert("element", type.element)}) END`;
+    case "map":
+      return `CASE WHEN ${isNull(json)} THEN NULL ELSE map_from_entries(list_transform(map_entries(CAST(${json} AS MAP(VARCHAR, JSON))), lambda pair: struct_pack(k := TRY_CAST(pair.key AS ${sqlType(type.key)}), v := ${convert("pair.value", type.value)}))) END`;
+  }
+}
+
+/** True where a value that is not null would become null, or another value. */
+function misfit(json: Sql, type: DataType): Sql {
+  if (typeof type === "string") {
+    if (type === "string") return "false";
+    if (isInteger(type)) return `(NOT ${isNull(json)} AND NOT coalesce(${isExactInteger(text(json), type)}, false))`;
+    return `(NOT ${isNull(json)} AND TRY_CAST(${text(json)} AS ${sqlType(type)}) IS NULL)`;
+  }
+  const wrong = `(NOT ${isNull(json)} AND json_type(${json}) <> '${type.type === "list" ? "ARRAY" : "OBJECT"}')`;
+  switch (type.type) {
+    case "struct": {
+      const fields = type.fields.map((field) => misfit(`json_extract(${json}, ${sqlString(jsonPath(field.name))})`, field.type)).filter((sql) => sql !== "false");
+      return fields.length === 0 ? wrong : `(${wrong} OR ${fields.join(" OR ")})`;
+    }
+    case "list": {
+      const inner = misfit("element", type.element);
+      if (inner === "false") return wrong;
+      return `(${wrong} OR CASE WHEN json_type(${json}) = 'ARRAY' THEN len(list_filter(CAST(${json} AS JSON[]), lambda element: ${inner})) > 0 ELSE false END)`;
+    }
+    case "map": {
+      const inner = misfit("pair", type.value);
+      if (inner === "false") return wrong;
+      return `(${wrong} OR CASE WHEN json_type(${json}) = 'OBJECT' THEN len(list_filter(map_values(CAST(${json} AS MAP(VARCHAR, JSON))), lambda pair: ${inner})) > 0 ELSE false END)`;
+    }
+  }
+}
+
+async function inferJson(
+  options: JsonOptions,
+  file: FileRef,
+  engine: EngineView,
+  relation: (records: string, tolerant: boolean) => Sql,
+  lines: boolean,
+): Promise<Inferred> {
+  let mode = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
+  let columns: Column[];
+  try {
+    columns = await engine.describe(relation(mode, false));
+  } catch (error) {
+    // Bad lines are rejected when the file is read; the good ones say what the columns are.
+    if (!lines) throw refused(error, file);
+    columns = await engine.describe(relation(mode, true)).catch(() => {
+      throw refused(error, file);
+    });
+  }
+  if (mode === "auto") {
+    // `json` is the engine's name for values that are no objects, but may be a key as well.
+    mode = "true";
+    if (columns.length === 1 && columns[0]!.name === "json") {
+      const [row] = await engine.query(
+        `SELECT count(*) FILTER (json_type(json) = 'OBJECT' AND json_exists(json, '$.json')) AS keyed, count(*) AS total FROM (SELECT json FROM read_json_objects(${sqlPaths([file])}, maximum_object_size = ${options.max_object_bytes}, compression = ${sqlString(options.compression === "auto" ? "auto_detect" : options.compression)}) LIMIT 1000)`,
+      );
+      if (Number(row!.keyed) === 0) mode = "false";
+    }
+  }
+  if (mode === "false") columns = columns.map((column) => ({ ...column, type: "string" }));
+  await refuseKeysThatDifferInCase(columns, file, engine, options);
+  const typed = columns.map((column): Column => {
+    const wanted = Object.entries(options.types ?? {}).find(([key]) => sameName(key, column.name));
+    if (wanted === undefined) return column;
+    sqlType(wanted[1] as DataType);
+    return { name: column.name, type: wanted[1] as DataType };
+  });
+  return { columns: typed, options: { records: mode === "false" ? "values" : "objects" } };
+}
+
+function refused(error: unknown, file: FileRef): MillraceError {
+  const known = isMillraceError(error) && error.code !== "internal" ? error : undefined;
+  // The engine's text goes on with a picture of the statement.
+  const [first] = messageOf(error).split("\n");
+  return new MillraceError(known?.code ?? "parse", `\`${file.name}\` is not JSON that can be read: ${first}`, {
+    where: { file: file.name },
+    cause: error,
+    ...(known?.hint === undefined ? {} : { hint: known.hint }),
+  });
+}
+
+/** The engine renames the second of `a` and `A` to `A_1`, a key that no record has: its values would be lost. */
+async function refuseKeysThatDifferInCase(columns: readonly Column[], file: FileRef, engine: EngineView, options: JsonOptions): Promise<void> {
+  for (const { name } of columns) {
+    const base = /^(.+)_\d+$/s.exec(name)?.[1];
+    if (base === undefined) continue;
+    const twin = columns.find((column) => column.name !== name && column.name.toLowerCase() === base.toLowerCase());
+    if (twin === undefined) continue;
+    const [row] = await engine.query(
+      `SELECT count(*) FILTER (json_exists(json, ${sqlString(jsonPath(name))})) AS found FROM (SELECT json FROM read_json_objects(${sqlPaths([file])}, maximum_object_size = ${options.max_object_bytes}) LIMIT 20480)`,
+    );
+    if (Number(row!.found) > 0) continue;
+    throw new MillraceError("schema", `the keys \`${twin.name}\` and \`${base}\` of \`${file.name}\` differ in upper and lower case only`, {
+      where: { file: file.name, column: base },
+      hint: "rename one of them in the file, or read it with `options: { records: values }` and take the JSON apart with `transform`",
+    });
+  }
+}

@@ -1,0 +1,49 @@
+import type * as z from "zod";
+import { sqlName, type Column, type FileRef, type Format, type Inferred, type Sql } from "../../core/index.ts";
+import { sameName, selectList, sqlArguments, sqlPaths, sqlType } from "../sql.ts";
+import type { parquetOptions } from "./index.ts";
+
+/** Types of the engine that no dataset column can have; their text keeps all they say. */
+const foreign = /\b(VARIANT|INTERVAL|GEOMETRY|UNION|BIT|BIGNUM|ENUM)\b/;
+
+export function open(options: z.output<typeof parquetOptions>): Format {
+  const read = (files: readonly FileRef[], more: Record<string, boolean> = {}): Sql =>
+    `read_parquet(${sqlPaths(files)}${sqlArguments({ binary_as_string: options.binary_as_string, hive_partitioning: false, ...more })})`;
+  const variantText = (name: string): Sql => `CAST(CAST(${sqlName(name)} AS JSON) AS VARCHAR)`;
+  const asText = (name: string): Sql => `CAST(${sqlName(name)} AS VARCHAR)`;
+
+  return {
+    copy: "FORMAT parquet, COMPRESSION zstd",
+    native: {
+      scan(files, columns) {
+        if (columns === undefined) return read(files, { union_by_name: true });
+        const inFile = (column: Column): string | undefined =>
+          options.names === undefined ? column.name : options.names.find((name) => sameName(name, column.name));
+        const list = selectList(columns, (column) => {
+          const name = inFile(column);
+          if (name === undefined) return undefined;
+          if (options.variants?.includes(name)) return variantText(name);
+          if (options.text?.includes(name)) return asText(name);
+          return `CAST(${sqlName(name)} AS ${sqlType(column.type)})`;
+        });
+        return `(SELECT ${list} FROM ${read(files)})`;
+      },
+      async infer(file, engine): Promise<Inferred> {
+        const rows = await engine.query(`SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`);
+        const names = rows.map((row) => String(row.name));
+        const typed = rows.map((row) => ({ name: String(row.name), type: String(row.type) }));
+        const variants = typed.filter((column) => column.type === "VARIANT").map((column) => column.name);
+        const text = typed.filter((column) => column.type !== "VARIANT" && foreign.test(column.type)).map((column) => column.name);
+        const list = names.map((name) => {
+          if (variants.includes(name)) return `${variantText(name)} AS ${sqlName(name)}`;
+          return text.includes(name) ? `${asText(name)} AS ${sqlName(name)}` : sqlName(name);
+        });
+        const columns = await engine.describe(`(SELECT ${list.join(", ")} FROM ${read([file])})`);
+        return {
+          columns,
+          options: { names, ...(variants.length === 0 ? {} : { variants }), ...(text.length === 0 ? {} : { text }) },
+        };
+      },
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import { MillraceError } from "../../core/index.ts";
+import { endsLine, etagOf, lastLineEnd, type Position, type Seen } from "./identity.ts";
+import type { Found } from "./list.ts";
+
+/** A file that has something new. `from` and `to` cut out what was added since it was last read. */
+export interface News extends Found {
+  etag: string;
+  from?: number;
+  to?: number;
+}
+
+/**
+ * What of a file is new against the position; undefined: nothing. Marks in the position what will have been read.
+ * `lines` says whether records of the file are lines, so that what was added can be read alone.
+ * Throws `conflict` for a file that has changed otherwise, unless `changed` says what to do.
+ */
+export async function newsOf(
+  file: Found,
+  position: Position,
+  changed: "fail" | "ignore" | "reread",
+  lines: (file: Found) => Promise<boolean>,
+): Promise<News | undefined> {
+  const seen = position.get(file.name);
+  if (seen?.size === file.size && seen.modified === file.modified) return undefined;
+  const etag = await etagOf(file.path, file.size);
+  const now: Seen = { size: file.size, modified: file.modified, etag };
+  if (seen === undefined) {
+    position.set(file.name, now);
+    return { ...file, etag };
+  }
+  if (seen.size === file.size && seen.etag === etag) {
+    // Touched only. What was held back of it is still held back.
+    position.set(file.name, { ...now, ...(seen.end === undefined ? {} : { end: seen.end }) });
+    return undefined;
+  }
+  if (file.size > seen.size && (await etagOf(file.path, seen.size)) === seen.etag && (await lines(file))) {
+    const from = seen.end ?? seen.size;
+    if (await endsLine(file.path, from)) {
+      // Whoever appends may be in the middle of a line: it is left for the next time.
+      const to = await lastLineEnd(file.path, from, file.size);
+      position.set(file.name, { ...now, ...(to === file.size ? {} : { end: to }) });
+      return to === from ? undefined : { ...file, etag, from, to };
+    }
+  }
+  if (changed === "ignore") {
+    position.set(file.name, now);
+    return undefined;
+  }
+  if (changed === "reread") {
+    position.set(file.name, now);
+    return { ...file, etag };
+  }
+  throw new MillraceError("conflict", `\`${file.name}\` was read before and has changed since (${seen.size} bytes then, ${file.size} now)`, {
+    where: { file: file.name },
+    hint: "set `mode: replace`, or `changed: reread` with `mode: merge` and a `key`, or `changed: ignore` to keep what was read",
+  });
+}

@@ -1,0 +1,74 @@
+import {
+  MillraceError,
+  type Column,
+  type Converter,
+  type Converted,
+  type FileRef,
+  type Payload,
+  type RejectedRecord,
+} from "../../core/index.ts";
+import { runInSandbox } from "../../sandbox/index.ts";
+import type { FormatOptions } from "./formats.ts";
+import type { FilesOptions } from "./index.ts";
+
+type Header = Extract<Converted, { columns: Column[] }>;
+
+function job(converter: Converter, file: FileRef, formatOptions: Record<string, unknown>, options: FilesOptions, signal: AbortSignal | undefined) {
+  return runInSandbox({
+    module: converter.module,
+    input: [file, formatOptions],
+    file: file.name,
+    deadlineMs: options.parse_timeout_s * 1000,
+    memoryBytes: options.parse_memory_mb * 1024 ** 2,
+    ...(signal ? { signal } : {}),
+  });
+}
+
+/** The columns of a file that a converter reads. */
+export async function convertColumns(
+  converter: Converter,
+  file: FileRef,
+  formatOptions: FormatOptions,
+  options: FilesOptions,
+  signal: AbortSignal | undefined,
+): Promise<Column[]> {
+  let columns: Column[] | undefined;
+  for await (const output of job(converter, file, { ...formatOptions, columns_only: true }, options, signal)) {
+    if (!(output instanceof Uint8Array)) columns ??= (output.message as Header).columns;
+  }
+  if (columns !== undefined) return columns;
+  throw new MillraceError("parse", `\`${file.name}\` has no columns`, { where: { file: file.name } });
+}
+
+/** The records of a file as text of the wanted columns. What the converter cannot bring into them is rejected. */
+export async function convertFile(
+  converter: Converter,
+  file: FileRef,
+  formatOptions: FormatOptions,
+  columns: readonly Column[],
+  options: FilesOptions,
+  signal: AbortSignal | undefined,
+): Promise<Payload> {
+  const outputs = job(converter, file, { ...formatOptions, columns }, options, signal);
+  const rejected: RejectedRecord[] = [];
+  const first = await outputs.next();
+  if (first.done || first.value instanceof Uint8Array) {
+    await outputs.return();
+    throw new MillraceError("internal", `the converter of \`${file.name}\` did not say its columns first`, { where: { file: file.name } });
+  }
+  const header = first.value.message as Header;
+  async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const output of outputs) {
+      if (output instanceof Uint8Array) yield output;
+      else rejected.push((output.message as { rejected: RejectedRecord }).rejected);
+    }
+  }
+  return {
+    form: "bytes",
+    format: header.format,
+    columns: header.columns,
+    ...(header.encodings ? { encodings: header.encodings } : {}),
+    chunks: chunks(),
+    rejected: () => rejected,
+  };
+}

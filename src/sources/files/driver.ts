@@ -1,0 +1,252 @@
+import { access, constants, stat } from "node:fs/promises";
+import { dirname, extname, join, posix, resolve, sep } from "node:path";
+import {
+  MillraceError,
+  systemCode,
+  throwIfAborted,
+  type Column,
+  type Cursor,
+  type CursorValue,
+  type FileRef,
+  type Part,
+  type Payload,
+  type Plan,
+  type ReadRequest,
+  type Source,
+  type SourceContext,
+  type StreamInfo,
+} from "../../core/index.ts";
+import { newsOf, type News } from "./changes.ts";
+import { chooseColumns, mergeColumns } from "./columns.ts";
+import { convertFile } from "./convert.ts";
+import { detect, readHead } from "./detect.ts";
+import { isLines, openFormat, type FormatOptions } from "./formats.ts";
+import { etagOf, Position } from "./identity.ts";
+import type { FilesOptions } from "./index.ts";
+import { listFiles, nameOf, type Found } from "./list.ts";
+import { readablesOf, type Readable, type Wrapping } from "./members.ts";
+import { configuredPaths, globBase, globCharacters, ownScratch } from "./scratch.ts";
+import { fileRef, lookInto } from "./shapes.ts";
+
+/** What a part says of one file. */
+interface PartFile {
+  path: string;
+  name: string;
+  size: number;
+  modified: number;
+  etag: string;
+  /** Bytes of the file on disk; of a member, those of its archive. */
+  diskSize: number;
+  wrapping: Wrapping;
+}
+
+interface PartSpec {
+  format: string;
+  options: FormatOptions;
+  columns: Column[];
+  files: PartFile[];
+}
+
+export async function open(options: FilesOptions, context: SourceContext): Promise<Source> {
+  const { engine } = context;
+  const folder = resolve(context.folder);
+  const patterns = configuredPaths(options);
+  const scratch = context.scratch === undefined ? ownScratch() : join(context.scratch, "files");
+  if (patterns.length === 0) {
+    throw new MillraceError("config", "`files` needs `path`", { where: { connection: context.connection }, hint: "set `path: data/*.csv`" });
+  }
+
+  /** The paths that a request means: those configured, or a stream below the one folder that is. */
+  const patternsOf = (request: ReadRequest): string[] => {
+    if (request.query !== undefined) {
+      throw new MillraceError("unsupported", "files have no query language of their own", { hint: "use `transform` to select from them" });
+    }
+    if (request.stream === undefined) return patterns;
+    if (patterns.includes(request.stream)) return [request.stream];
+    const [root] = patterns;
+    if (patterns.length > 1) {
+      throw new MillraceError("config", `\`stream: ${request.stream}\` needs one \`path\` to start from, but there are ${patterns.length}`, {
+        where: { connection: context.connection, stream: request.stream },
+        hint: "leave `stream` out to read all paths",
+      });
+    }
+    const base = resolve(folder, globCharacters.test(root!) ? globBase(root!) : extname(root!) === "" ? root! : dirname(root!));
+    const target = resolve(base, request.stream);
+    if (target !== base && !target.startsWith(base === "/" ? base : base + sep)) {
+      throw new MillraceError("permission", `\`${request.stream}\` leads out of \`${root}\``, {
+        where: { connection: context.connection, stream: request.stream },
+        hint: "a stream is a glob below the path of its connection",
+      });
+    }
+    return [target];
+  };
+
+  const declaredOf = (request: ReadRequest): { format?: string; encoding?: string; options: FormatOptions } => {
+    const formatOptions = { ...options.options, ...request.options } as FormatOptions;
+    return {
+      ...(options.format === undefined ? {} : { format: options.format }),
+      ...(typeof formatOptions.encoding === "string" ? { encoding: formatOptions.encoding } : {}),
+      options: formatOptions,
+    };
+  };
+
+  const recordsAreLines = async (file: Found): Promise<boolean> => {
+    const nature = detect(file.name, await readHead(file.path));
+    return nature.container === "none" && (nature.encoding ?? "utf-8") === "utf-8" && isLines(options.format ?? nature.format ?? "");
+  };
+
+  const readables = async (news: readonly News[], request: ReadRequest, position: Position, signal: AbortSignal | undefined): Promise<Readable[]> => {
+    const result: Readable[] = [];
+    for (const file of news) {
+      throwIfAborted(signal);
+      if (file.size === 0) continue;
+      for (const readable of await readablesOf(file, options, declaredOf(request), signal)) {
+        if (file.from !== undefined) {
+          result.push({ ...readable, wrapping: { ...readable.wrapping, from: file.from, to: file.to! } });
+          continue;
+        }
+        if (readable.wrapping.member === undefined) result.push(readable);
+        else if (isNewMember(readable, position, options.changed)) result.push(readable);
+      }
+    }
+    return result;
+  };
+
+  return {
+    async check(signal) {
+      for (const file of await listFiles(patterns, folder, signal)) await readable(file);
+    },
+
+    async *streams(signal): AsyncGenerator<StreamInfo> {
+      const groups = new Map<string, Found[]>();
+      for (const file of await listFiles(patterns, folder, signal)) {
+        const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.path)?.[0] ?? "";
+        const key = patterns.includes(file.name) ? file.name : posix.join(dirname(streamName(file, patterns, folder)), `*${suffix}`);
+        groups.set(key, [...(groups.get(key) ?? []), file]);
+      }
+      for (const [name, files] of groups) {
+        const sample = files.slice(0, 3).map((file): News => ({ ...file, etag: "" }));
+        let columns: Column[] = [];
+        try {
+          const request: ReadRequest = {};
+          const looked = await lookInto(await readables(sample, request, new Position(undefined), signal), declaredOf(request).options, options, { engine, scratch }, signal);
+          columns = await mergeColumns(looked.columns, []);
+        } catch (error) {
+          // One file that cannot be read must not hide the other streams; reading it says what is wrong.
+          if (signal?.aborted) throw error;
+        }
+        yield { name, columns, key: [], cursors: [], bytes: files.reduce((sum, file) => sum + file.size, 0), kind: "files" };
+      }
+    },
+
+    async plan(request, { after, signal }): Promise<Plan> {
+      const position = new Position(after);
+      const known = (position.columns ?? []) as unknown as Column[];
+      const news: News[] = [];
+      for (const file of await listFiles(patternsOf(request), folder, signal)) {
+        throwIfAborted(signal);
+        await readable(file);
+        const fresh = await newsOf(file, position, options.changed, recordsAreLines);
+        if (fresh !== undefined) news.push(fresh);
+      }
+      const items = await readables(news, request, position, signal);
+      const { shapes, columns: found } = await lookInto(items, declaredOf(request).options, options, { engine, scratch }, signal);
+      const all = await mergeColumns(found, known);
+      position.columns = all as unknown as CursorValue;
+      const columns = chooseColumns(all, items.length === 0 && all.length === 0 ? undefined : request.columns);
+      const parts = shapes.flatMap((shape) => partsOf(shape, columns, request.partBytes ?? options.part_bytes));
+      return {
+        columns,
+        key: [],
+        parts: parts.map((part, index) => ({ ...part, id: `files-${String(index + 1).padStart(5, "0")}` })),
+        cursor: position.toCursor(),
+      };
+    },
+
+    async read(part, _request, { signal }): Promise<Payload> {
+      const spec = part.spec as unknown as PartSpec;
+      const { format } = await openFormat(spec.format, spec.options);
+      const files: FileRef[] = [];
+      for (const file of spec.files) {
+        throwIfAborted(signal);
+        const wrapping = await unchanged(file, isLines(spec.format));
+        files.push(await fileRef({ ...file, wrapping, format: spec.format }, options, scratch, signal));
+      }
+      if (format.converter !== undefined) return convertFile(format.converter, files[0]!, spec.options, spec.columns, options, signal);
+      return { form: "files", format: spec.format, files, options: spec.options, columns: spec.columns };
+    },
+
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+/** How people would name a file within the connection: below its path, else as it is. */
+function streamName(file: Found, patterns: readonly string[], folder: string): string {
+  if (patterns.length !== 1) return file.name;
+  const base = resolve(folder, globBase(patterns[0]!));
+  return file.path.startsWith(base + sep) ? nameOf(file.path, base) : file.name;
+}
+
+function isNewMember(member: Readable, position: Position, changed: FilesOptions["changed"]): boolean {
+  const seen = position.get(member.name);
+  if (seen?.etag === member.etag) return false;
+  if (seen !== undefined && changed === "fail") {
+    throw new MillraceError("conflict", `\`${member.name}\` was read before and has changed since`, {
+      where: { file: member.name },
+      hint: "set `mode: replace`, or `changed: reread` with `mode: merge` and a `key`, or `changed: ignore` to keep what was read",
+    });
+  }
+  position.set(member.name, { size: member.size, modified: member.modified, etag: member.etag });
+  return seen === undefined || changed === "reread";
+}
+
+async function readable(file: Found): Promise<void> {
+  try {
+    await access(file.path, constants.R_OK);
+  } catch (cause) {
+    throw new MillraceError("permission", `\`${file.name}\` cannot be read: ${systemCode(cause)}`, { where: { file: file.name }, cause });
+  }
+}
+
+/**
+ * Holds a file to what the plan saw. One of lines that has only grown since is cut to what it was, so that a log can be read while
+ * it is written. Throws `conflict` for any other change.
+ */
+async function unchanged(file: PartFile, lines: boolean): Promise<Wrapping> {
+  const { wrapping, path, name } = file;
+  const now = await stat(path).catch((cause: unknown) => {
+    throw new MillraceError("not-found", `\`${name}\` was there when the run was planned and is gone now`, { where: { file: name }, cause });
+  });
+  if (now.size === file.diskSize && Math.trunc(now.mtimeMs) === file.modified) return wrapping;
+  const growing = lines && wrapping.container === "none" && wrapping.encoding === undefined && now.size >= file.diskSize;
+  if (growing && (await etagOf(path, file.diskSize)) === file.etag) {
+    return wrapping.from === undefined ? { ...wrapping, from: 0, to: file.diskSize } : wrapping;
+  }
+  throw new MillraceError("conflict", `\`${name}\` has changed since the run was planned (${file.diskSize} bytes then, ${now.size} now)`, {
+    where: { file: name },
+    hint: "run again with `--fresh`, once nobody writes to the file",
+  });
+}
+
+/** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part. */
+function partsOf(shape: { format: string; options: FormatOptions; readables: Readable[] }, columns: Column[], partBytes: number): Omit<Part, "id">[] {
+  const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(shape.format);
+  const parts: Omit<Part, "id">[] = [];
+  let files: PartFile[] = [];
+  let bytes = 0;
+  const close = (): void => {
+    if (files.length === 0) return;
+    const spec: PartSpec = { format: shape.format, options: shape.options, columns, files };
+    parts.push({ spec: spec as unknown as Part["spec"], bytes });
+    files = [];
+    bytes = 0;
+  };
+  for (const { path, name, size, modified, etag, diskSize, wrapping } of shape.readables) {
+    const length = wrapping.from === undefined ? size : wrapping.to! - wrapping.from;
+    if (files.length > 0 && (converted || bytes + length > partBytes)) close();
+    files.push({ path, name, size, modified, etag, diskSize, wrapping });
+    bytes += length;
+  }
+  close();
+  return parts;
+}

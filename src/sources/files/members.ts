@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { asMillraceError } from "../../core/index.ts";
+import { listArchive, unpack, type Container } from "../../sandbox/index.ts";
+import { detect, headBytes, readHead, stripContainer, formatOfName } from "./detect.ts";
+import type { FilesOptions } from "./index.ts";
+
+/** How the bytes of a readable file come out of the file on disk. Survives JSON. */
+export type Wrapping = {
+  container: Container;
+  member?: string;
+  encoding?: string;
+  /** Bytes of the file on disk, `from` inclusive, `to` exclusive: what was added to it since it was last read. */
+  from?: number;
+  to?: number;
+};
+
+/** One thing to read: a file, or a member of an archive. */
+export interface Readable {
+  /** `archive.zip!member` for members. */
+  name: string;
+  /** The file on disk. */
+  path: string;
+  size: number;
+  modified: number;
+  etag: string;
+  /** Bytes of the file on disk; of a member, those of its archive. */
+  diskSize: number;
+  format: string;
+  wrapping: Wrapping;
+  /** First bytes as they lie on disk, when they are the content. */
+  head?: Buffer;
+}
+
+interface OnDisk {
+  name: string;
+  path: string;
+  size: number;
+  modified: number;
+  etag: string;
+}
+
+const nativelyCompressed = new Set(["csv", "tsv", "json", "ndjson"]);
+
+export function limitsOf(options: FilesOptions): { maximumBytes: number; maximumRatio: number; maximumEntries: number } {
+  return {
+    maximumBytes: options.unpack_max_bytes,
+    maximumRatio: options.unpack_max_ratio,
+    maximumEntries: options.unpack_max_entries,
+  };
+}
+
+/** True when the engine or the converter can take the file as it lies there. */
+export function isPlain(format: string, wrapping: Wrapping): boolean {
+  if (wrapping.encoding !== undefined || wrapping.from !== undefined) return false;
+  if (wrapping.container === "none") return true;
+  return (wrapping.container === "gzip" || wrapping.container === "zstd") && nativelyCompressed.has(format);
+}
+
+/** What there is to read in a file on disk: itself, what it wraps, or the members of an archive that have a known format. */
+export async function readablesOf(
+  file: OnDisk,
+  options: FilesOptions,
+  declared: { format?: string; encoding?: string },
+  signal: AbortSignal | undefined,
+): Promise<Readable[]> {
+  const head = await readHead(file.path);
+  const nature = detect(file.name, head);
+  const describeContent = (name: string, content: Buffer, container: Container, member?: string): Readable => {
+    const inner = detect(name, content);
+    const format = declared.format ?? (inner.container === "none" ? inner.format! : (formatOfName(name) ?? "csv"));
+    const encoding = encodingOf(format, declared.encoding, inner.encoding);
+    return {
+      ...file,
+      name: member === undefined ? file.name : `${file.name}!${member}`,
+      diskSize: file.size,
+      format,
+      wrapping: { container, ...(member === undefined ? {} : { member }), ...(encoding === undefined ? {} : { encoding }) },
+      ...(container === "none" ? { head: content } : {}),
+    };
+  };
+  if (nature.container === "none") return [describeContent(file.name, head, "none")];
+  if (nature.container !== "zip") {
+    const content = await headOf(file, { container: nature.container }, options, signal);
+    return content.length === 0 ? [] : [describeContent(stripContainer(file.name), content, nature.container)].map((each) => ({ ...each, name: file.name }));
+  }
+  const readables: Readable[] = [];
+  for (const entry of await listArchive(file.name, { path: file.path, ...limitsOf(options) }, signal)) {
+    const skipped = basename(entry.name).startsWith(".") || entry.name.startsWith("__MACOSX/");
+    if (skipped || entry.size === 0) continue;
+    const content = await headOf(file, { container: "zip", member: entry.name }, options, signal);
+    const readable = describeContent(entry.name, content, "zip", entry.name);
+    readables.push({ ...readable, size: entry.size, etag: `${entry.crc}-${entry.size}` });
+  }
+  return readables;
+}
+
+function encodingOf(format: string, declared: string | undefined, found: string | undefined): string | undefined {
+  if (!nativelyCompressed.has(format)) return undefined;
+  if (declared !== undefined && !/^utf-?8$/i.test(declared)) return declared;
+  return found;
+}
+
+async function headOf(file: OnDisk, wrapping: Wrapping, options: FilesOptions, signal: AbortSignal | undefined): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let held = 0;
+  for await (const chunk of unpack(file.name, { path: file.path, ...wrapping, ...limitsOf(options) }, signal)) {
+    chunks.push(chunk);
+    held += chunk.length;
+    if (held >= headBytes) break;
+  }
+  return Buffer.concat(chunks, held).subarray(0, headBytes);
+}
+
+/**
+ * A path that engine or converter can read: the file itself, or its unpacked, re-encoded or cut-out content in the scratch folder,
+ * made once. Throws what `unpack` throws.
+ */
+export async function materialise(
+  readable: Pick<Readable, "name" | "path" | "etag" | "format" | "wrapping">,
+  options: FilesOptions,
+  scratch: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const { wrapping, path, name } = readable;
+  // The engine takes `*?[` for a glob, and in a glob a backslash has a meaning of its own.
+  const unnameable = path.includes("\\") && /[*?[]/.test(path);
+  if (isPlain(readable.format, wrapping) && !unnameable) return path;
+  const key = createHash("sha256").update(JSON.stringify([path, readable.etag, wrapping])).digest("hex").slice(0, 24);
+  const target = join(scratch, `${key}.${readable.format}`);
+  if (await stat(target).then(() => true, () => false)) return target;
+  await mkdir(scratch, { recursive: true });
+  const partial = `${target}.${process.pid}.partial`;
+  const { from, to } = wrapping;
+  const content =
+    from !== undefined && to !== undefined
+      ? from === to
+        ? []
+        : createReadStream(path, { start: from, end: to - 1 })
+      : unpack(name, { path, ...wrapping, ...limitsOf(options) }, signal);
+  try {
+    await pipeline(content, createWriteStream(partial, { mode: 0o600 }));
+    await rename(partial, target);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw asMillraceError(error, { file: name }, "parse");
+  }
+  return target;
+}

@@ -1,0 +1,158 @@
+import {
+  forEachLimited,
+  sqlName,
+  type Column,
+  type EngineView,
+  type FileRef,
+  type Inferred,
+} from "../../core/index.ts";
+import type { FileColumns } from "./columns.ts";
+import { convertColumns } from "./convert.ts";
+import { isText, openFormat, type FormatOptions, type OpenedFormat } from "./formats.ts";
+import type { FilesOptions } from "./index.ts";
+import { materialise, type Readable } from "./members.ts";
+
+/** Files that are read in the same way: format, dialect, header, columns. */
+export interface Shape {
+  format: string;
+  /** Options of the format, settled. */
+  options: FormatOptions;
+  readables: Readable[];
+}
+
+export interface Looked {
+  shapes: Shape[];
+  columns: FileColumns[];
+}
+
+interface Group {
+  opened: OpenedFormat;
+  readables: Readable[];
+}
+
+/**
+ * Looks into files and finds what they hold. Of delimited files with the same first line, and of JSON files, only a sample is
+ * looked into; every other file is. Throws `parse` and the like, naming the file.
+ */
+export async function lookInto(
+  readables: readonly Readable[],
+  formatOptions: FormatOptions,
+  options: FilesOptions,
+  context: { engine: EngineView; scratch: string },
+  signal: AbortSignal | undefined,
+): Promise<Looked> {
+  const groups = new Map<string, Group>();
+  for (const readable of readables) {
+    const native = isText(readable.format) && readable.format !== "excel";
+    const { container } = readable.wrapping;
+    const compressed = native && (container === "gzip" || container === "zstd") && readable.wrapping.encoding === undefined;
+    const more: FormatOptions = compressed ? { ...formatOptions, compression: container } : { ...formatOptions };
+    // Unpacked content is UTF-8, whatever the user said of the file.
+    if (native) delete more.encoding;
+    const key = JSON.stringify([readable.format, more, likeness(readable)]);
+    const group = groups.get(key);
+    if (group !== undefined) group.readables.push(readable);
+    else groups.set(key, { opened: await openFormat(readable.format, more), readables: [readable] });
+  }
+
+  const shapes = new Map<string, Shape>();
+  const columns: FileColumns[] = [];
+  for (const { opened, readables: members } of groups.values()) {
+    const sampled = isText(opened.name) ? evenly(members, options.sample_files) : members;
+    const found = new Map<Readable, Inferred>();
+    await forEachLimited(sampled, 4, async (readable) => {
+      found.set(readable, await inferOne(readable, opened, options, context, signal));
+    });
+    for (const readable of sampled) {
+      const inferred = found.get(readable)!;
+      columns.push({
+        file: readable.name,
+        columns: inferred.columns,
+        guessed: isText(opened.name),
+        empty: once(() => emptyColumns(readable, opened, inferred, options, context, signal)),
+      });
+    }
+    for (const readable of members) {
+      const inferred = found.get(readable) ?? found.get(sampled[0]!)!;
+      const settled = { ...opened.options, ...inferred.options };
+      const key = JSON.stringify([opened.name, settled]);
+      const shape = shapes.get(key);
+      if (shape !== undefined) shape.readables.push(readable);
+      else shapes.set(key, { format: opened.name, options: settled, readables: [readable] });
+    }
+  }
+  return { shapes: [...shapes.values()], columns };
+}
+
+/** What files must have in common to be taken for alike without a look into each. */
+function likeness(readable: Readable): string {
+  if (readable.format === "json" || readable.format === "ndjson") return "";
+  if ((readable.format === "csv" || readable.format === "tsv") && readable.head !== undefined) {
+    const end = readable.head.indexOf(0x0a);
+    // A first line that is not all there, or that is data, is like no other.
+    if (end > 0) return readable.head.toString("latin1", 0, end).trim();
+  }
+  return readable.name;
+}
+
+function evenly<T>(items: readonly T[], count: number): T[] {
+  if (items.length <= count) return [...items];
+  return Array.from({ length: count }, (_, index) => items[Math.floor((index * items.length) / count)]!);
+}
+
+async function inferOne(
+  readable: Readable,
+  opened: OpenedFormat,
+  options: FilesOptions,
+  context: { engine: EngineView; scratch: string },
+  signal: AbortSignal | undefined,
+): Promise<Inferred> {
+  const file = await fileRef(readable, options, context.scratch, signal);
+  const { native, converter } = opened.format;
+  if (converter !== undefined) {
+    return { columns: await convertColumns(converter, file, opened.options, options, signal), options: {} };
+  }
+  if (native?.infer !== undefined) return native.infer(file, context.engine);
+  return { columns: await context.engine.describe(native!.scan([file])), options: {} };
+}
+
+export async function fileRef(
+  readable: Pick<Readable, "name" | "path" | "size" | "modified" | "etag" | "format" | "wrapping">,
+  options: FilesOptions,
+  scratch: string,
+  signal: AbortSignal | undefined,
+): Promise<FileRef> {
+  const { name, size, modified, etag } = readable;
+  return { path: await materialise(readable, options, scratch, signal), name, size, modified, etag };
+}
+
+/** Rows to look at before a column counts as empty. */
+const emptySample = 20_480;
+
+/** The guessed columns of a file in which its first rows have nulls only. */
+async function emptyColumns(
+  readable: Readable,
+  opened: OpenedFormat,
+  inferred: Inferred,
+  options: FilesOptions,
+  context: { engine: EngineView; scratch: string },
+  signal: AbortSignal | undefined,
+): Promise<Set<string>> {
+  const { format } = await openFormat(opened.name, { ...opened.options, ...inferred.options });
+  const texts = inferred.columns.filter((column) => column.type === "string").map((column): Column => ({ name: column.name, type: "string" }));
+  if (format.native === undefined || texts.length === 0) return new Set();
+  const file = await fileRef(readable, options, context.scratch, signal);
+  const counts = texts.map((column, index) => `count(${sqlName(column.name)}) AS c${index}`).join(", ");
+  try {
+    const [row] = await context.engine.query(`SELECT ${counts} FROM (SELECT * FROM ${format.native.scan([file], texts)} LIMIT ${emptySample})`);
+    return new Set(texts.filter((_, index) => Number(row![`c${index}`]) === 0).map((column) => column.name));
+  } catch {
+    // Rows that do not parse are told when the file is read.
+    return new Set();
+  }
+}
+
+function once<T>(action: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => (result ??= action());
+}

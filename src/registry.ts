@@ -10,8 +10,13 @@ export const registry: Registry = {
     },
     "mysql": {
       title: "MySQL and MariaDB",
-      summary: "Tables, views and queries of MySQL 8 and MariaDB, from one consistent moment, in parallel ranges of the primary key.",
+      summary: "Tables, views and any SELECT of a MySQL or MariaDB server, read in one consistent snapshot.",
       load: async () => (await import("./sources/mysql/index.ts")).default,
+    },
+    "postgres": {
+      title: "PostgreSQL",
+      summary: "Tables, views and any SELECT of a PostgreSQL database, read in one consistent snapshot.",
+      load: async () => (await import("./sources/postgres/index.ts")).default,
     },
   },
   stores: {

@@ -51,14 +51,18 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
     timestampformat: options.timestampformat,
   });
   const rest = { compression: options.compression === "auto" ? "auto_detect" : options.compression, hive_partitioning: false };
+  const raw = { compression: options.compression, hive_partitioning: false };
   const records = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
 
-  /** One JSON value a row: `value` is its text, `line` its number in the file, `path` the file. */
-  const values = (files: readonly FileRef[]): Sql =>
-    lines
+  /** One JSON value a row, in the order of the file: `value` is its text, `number` counts over all files, `path` is the file. */
+  const values = (files: readonly FileRef[]): Sql => {
+    // Window functions without partition keep the order of the scan, whatever the session says about insertion order.
+    const numbered = "row_number() OVER () AS number, filename AS path";
+    return lines
       ? // A delimiter of control characters, which JSON text cannot hold: the line is one value, whatever is in it.
-        `(SELECT value, row_number() OVER (PARTITION BY path) AS line, path FROM (SELECT value, filename AS path FROM read_csv(${sqlPaths(files)}, columns = {'value': 'VARCHAR'}, auto_detect = false, header = false, delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, filename = true, max_line_size = ${options.max_object_bytes}, buffer_size = ${options.max_object_bytes * 2}${sqlArguments(rest)})))`
-      : `(SELECT json::VARCHAR AS value, row_number() OVER (PARTITION BY filename) AS line, filename AS path FROM read_json_objects(${sqlPaths(files)}, format = ${sqlString(structure)}, maximum_object_size = ${options.max_object_bytes}, filename = true${sqlArguments(rest)}))`;
+        `(SELECT value, ${numbered} FROM read_csv(${sqlPaths(files)}, columns = {'value': 'VARCHAR'}, auto_detect = false, header = false, delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, filename = true, max_line_size = ${options.max_object_bytes}, buffer_size = ${options.max_object_bytes * 2}${sqlArguments(raw)}))`
+      : `(SELECT json::VARCHAR AS value, ${numbered} FROM read_json_objects(${sqlPaths(files)}, format = ${sqlString(structure)}, maximum_object_size = ${options.max_object_bytes}, filename = true${sqlArguments(rest)}))`;
+  };
 
   return {
     copy: lines ? "FORMAT json" : "FORMAT json, ARRAY true",
@@ -80,14 +84,16 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
           const found = value(column);
           return `CASE WHEN ${misfit(found, column.type)} THEN ${sqlString(`column \`${column.name}\`: `)} || left(${found}::VARCHAR, 200) || ${sqlString(` is not ${sqlType(column.type)}`)} END`;
         });
-        const shape = whole ? "NULL" : `CASE WHEN json_type(document) <> 'OBJECT' THEN 'not an object' END`;
+        const shape = whole
+          ? "NULL"
+          : `CASE WHEN json_type(document) <> 'OBJECT' THEN 'not an object' WHEN len(json_keys(document)) <> len(list_distinct(json_keys(document))) THEN 'a key occurs twice' END`;
         return {
           prepare: [
-            `CREATE TEMP TABLE ${table} AS SELECT value, line, path, document, CASE WHEN document IS NULL THEN 'not valid JSON' ELSE nullif(concat_ws('; ', ${[shape, ...reasons].join(", ")}), '') END AS reason
-             FROM (SELECT *, CASE WHEN json_valid(value) THEN value::JSON END AS document FROM ${values(files)} WHERE trim(value, ' ' || chr(9) || chr(13)) <> '')`,
+            `CREATE TEMP TABLE ${table} AS SELECT value, number, path, document, CASE WHEN value IS NULL THEN NULL WHEN document IS NULL THEN 'not valid JSON' ELSE nullif(concat_ws('; ', ${[shape, ...reasons].join(", ")}), '') END AS reason
+             FROM (SELECT number, path, nullif(trim(value, ' ' || chr(9) || chr(13)), '') AS value, CASE WHEN json_valid(value) THEN value::JSON END AS document FROM ${values(files)})`,
           ],
-          good: `(SELECT ${selectList(columns, (column) => convert(value(column), column.type))} FROM ${table} WHERE reason IS NULL)`,
-          rejected: `(SELECT reason, ${fileNames(files, "path")} || ':' || line AS origin, value AS record FROM ${table} WHERE reason IS NOT NULL)`,
+          good: `(SELECT ${selectList(columns, (column) => convert(value(column), column.type))} FROM ${table} WHERE reason IS NULL AND value IS NOT NULL)`,
+          rejected: `(SELECT reason, ${fileNames(files, "path")} || ':' || (number - first + 1) AS origin, value AS record FROM ${table} JOIN (SELECT path, min(number) AS first FROM ${table} GROUP BY path) USING (path) WHERE reason IS NOT NULL)`,
           cleanup: [`DROP TABLE IF EXISTS ${table}`],
         };
       },
@@ -180,13 +186,53 @@ async function inferJson(
   }
   if (mode === "false") columns = columns.map((column) => ({ ...column, type: "string" }));
   await refuseKeysThatDifferInCase(columns, file, engine, options);
-  const typed = columns.map((column): Column => {
+  const exact = mode === "false" ? columns : await exactNumbers(columns, file, engine, options, lines);
+  const typed = exact.map((column): Column => {
     const wanted = Object.entries(options.types ?? {}).find(([key]) => sameName(key, column.name));
     if (wanted === undefined) return column;
     sqlType(wanted[1] as DataType);
     return { name: column.name, type: wanted[1] as DataType };
   });
   return { columns: typed, options: { records: mode === "false" ? "values" : "objects" } };
+}
+
+/**
+ * The engine takes some columns of small integers for 128 bits wide, and integers beyond 64 bits for floating point, which rounds
+ * them. The text of the sample says what they are.
+ */
+async function exactNumbers(columns: readonly Column[], file: FileRef, engine: EngineView, options: JsonOptions, lines: boolean): Promise<Column[]> {
+  const wide = ["decimal(38,0)", "decimal(20,0)"];
+  const doubtful = columns.filter((column) => typeof column.type === "string" && (column.type === "double" || wide.includes(column.type)));
+  const narrowed = columns.map((column): Column => (typeof column.type === "string" ? column : { ...column, type: narrow(column.type) }));
+  if (doubtful.length === 0) return narrowed;
+  const texts = doubtful.map(({ name }) => ({ name, type: "VARCHAR" }));
+  const facts = doubtful.map(({ name }, index) => {
+    const column = sqlName(name);
+    return `bool_and(regexp_full_match(${column}, '-?[0-9]+')) AS i${index}, bool_and(TRY_CAST(${column} AS BIGINT) IS NOT NULL) FILTER (${column} IS NOT NULL) AS f${index}, max(length(${column})) AS l${index}`;
+  });
+  const more = { format: lines ? "newline_delimited" : "auto", maximum_object_size: options.max_object_bytes, compression: options.compression === "auto" ? "auto_detect" : options.compression, ...(lines ? { ignore_errors: true } : {}) };
+  const limit = options.sample_rows < 0 ? "" : ` LIMIT ${options.sample_rows}`;
+  const [row] = await engine.query(`SELECT ${facts.join(", ")} FROM (SELECT * FROM read_json(${sqlPaths([file])}, columns = ${sqlColumns(texts)}${sqlArguments(more)})${limit})`);
+  return narrowed.map((column) => {
+    const index = doubtful.findIndex((each) => each.name === column.name);
+    if (index === -1 || row![`i${index}`] !== true) return column;
+    if (row![`f${index}`] === true) return { ...column, type: "long" };
+    return { ...column, type: Number(row![`l${index}`]) <= 38 ? "decimal(38,0)" : "string" };
+  });
+}
+
+/** Integers within lists and structs: what is beyond 64 bits is rejected when it is read. */
+function narrow(type: DataType): DataType {
+  if (type === "decimal(38,0)" || type === "decimal(20,0)") return "long";
+  if (typeof type === "string") return type;
+  switch (type.type) {
+    case "struct":
+      return { ...type, fields: type.fields.map((field) => ({ ...field, type: narrow(field.type) })) };
+    case "list":
+      return { ...type, element: narrow(type.element) };
+    case "map":
+      return { ...type, value: narrow(type.value) };
+  }
 }
 
 function refused(error: unknown, file: FileRef): MillraceError {

@@ -1,6 +1,6 @@
 import type * as z from "zod";
 import { sqlName, type Column, type FileRef, type Format, type Inferred, type Sql } from "../../core/index.ts";
-import { sameName, selectList, sqlArguments, sqlPaths, sqlType } from "../sql.ts";
+import { sameName, selectList, sqlArguments, sqlPaths } from "../sql.ts";
 import type { parquetOptions } from "./index.ts";
 
 /** Types of the engine that no dataset column can have; their text keeps all they say. */
@@ -24,9 +24,10 @@ export function open(options: z.output<typeof parquetOptions>): Format {
           if (name === undefined) return undefined;
           if (options.variants?.includes(name)) return variantText(name);
           if (options.text?.includes(name)) return asText(name);
-          return `CAST(${sqlName(name)} AS ${sqlType(column.type)})`;
+          // Not cast here: only the file's own type tells what a cast would lose.
+          return sqlName(name);
         });
-        return `(SELECT ${list} FROM ${read(files)})`;
+        return `(SELECT ${list} FROM ${read(files, { union_by_name: true })})`;
       },
       async infer(file, engine): Promise<Inferred> {
         const rows = await engine.query(`SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`);

@@ -74,7 +74,7 @@ export async function lookInto(
     }
     for (const readable of members) {
       const inferred = found.get(readable) ?? found.get(sampled[0]!)!;
-      const settled = { ...opened.options, ...inferred.options };
+      const settled: FormatOptions = { ...opened.options, ...inferred.options, ...(isTail(readable) ? { header: false, skip: 0 } : {}) };
       const key = JSON.stringify([opened.name, settled]);
       const shape = shapes.get(key);
       if (shape !== undefined) shape.readables.push(readable);
@@ -82,6 +82,11 @@ export async function lookInto(
     }
   }
   return { shapes: [...shapes.values()], columns };
+}
+
+/** What was added to delimited text has neither header nor preamble: dialect and names are those of the whole file. */
+function isTail(readable: Readable): boolean {
+  return (readable.wrapping.from ?? 0) > 0 && (readable.format === "csv" || readable.format === "tsv");
 }
 
 /** What files must have in common to be taken for alike without a look into each. */
@@ -107,7 +112,8 @@ async function inferOne(
   context: { engine: EngineView; scratch: string },
   signal: AbortSignal | undefined,
 ): Promise<Inferred> {
-  const file = await fileRef(readable, options, context.scratch, signal);
+  const whole = isTail(readable) ? { ...readable, wrapping: { container: readable.wrapping.container } } : readable;
+  const file = await fileRef(whole, options, context.scratch, signal);
   const { native, converter } = opened.format;
   if (converter !== undefined) {
     return { columns: await convertColumns(converter, file, opened.options, options, signal), options: {} };

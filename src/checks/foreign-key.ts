@@ -28,17 +28,17 @@ const check: Check<Options> = {
     const columns = columnsOf("foreign-key", options, context);
     const match = namesOf(columns, "d").map((name, index) => `${name} = o.k${index}`);
     const orphans = `(SELECT ${namesOf(columns).join(", ")} FROM data WHERE ${noneIsNull(columns)}) AS d ANTI JOIN ${known(columns, options, context)} AS o ON ${match.join(" AND ")}`;
-    return { failing: `(SELECT count(*) FROM ${orphans})`, example: `(SELECT min(${shown(columns)}) FROM ${orphans})` };
+    return { orphans: `(SELECT CAST(to_json({failing: count(*), example: min(${shown(columns)})}) AS VARCHAR) FROM ${orphans})` };
   },
 
   judge(options, measured, context) {
     const names = listNames(columnsOf("foreign-key", options, context).map((column) => column.name));
     const rows = countOf(measured["rows"]);
-    const failing = countOf(measured["failing"]);
+    const { failing, example } = JSON.parse(String(measured["orphans"])) as { failing: number; example: string | null };
     const facts = { rows, failing };
     if (failing === 0) return { status: "passed", message: `${names} is in \`${options.dataset}\` for all ${rows} rows`, failing, measured: facts };
-    const example = typeof measured["example"] === "string" ? `, for instance \`${measured["example"]}\`` : "";
-    return { status: "failed", message: `${names} is not in \`${options.dataset}\` for ${ofRows(failing, rows)}${example}`, failing, measured: facts };
+    const shownExample = example === null ? "" : `, for instance \`${example}\``;
+    return { status: "failed", message: `${names} is not in \`${options.dataset}\` for ${ofRows(failing, rows)}${shownExample}`, failing, measured: facts };
   },
 
   failing(options, context) {

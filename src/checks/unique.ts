@@ -28,8 +28,9 @@ const check: Check<Options> = {
     const keys = namesOf(columns).join(", ");
     order(options, context);
     const measures: Record<string, Sql> = {
-      repeated: `(SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM data WHERE ${noneIsNull(columns)} GROUP BY ${keys} HAVING count(*) > 1))`,
-      example: `(SELECT example FROM (SELECT ${exampleOf(columns)} AS example FROM data WHERE ${noneIsNull(columns)} GROUP BY ${keys} HAVING count(*) > 1) ORDER BY 1 LIMIT 1)`,
+      within:
+        `(SELECT CAST(to_json({repeated: coalesce(sum(n - 1), 0)::BIGINT, example: min(example)}) AS VARCHAR) FROM ` +
+        `(SELECT count(*) AS n, ${shownKey(columns)} AS example FROM data WHERE ${noneIsNull(columns)} GROUP BY ${keys} HAVING count(*) > 1))`,
     };
     const earlier = earlierRows(columns, options, context);
     if (earlier !== undefined) {
@@ -45,15 +46,14 @@ const check: Check<Options> = {
   judge(options, measured, context) {
     const names = listNames(columnsOf("unique", options, context).map((column) => column.name));
     const rows = countOf(measured["rows"]);
-    const repeated = countOf(measured["repeated"]);
+    const { repeated, example } = JSON.parse(String(measured["within"])) as { repeated: number; example: string | null };
     const known = measured["known"] === undefined ? 0 : countOf(measured["known"]);
     const failing = repeated + known;
     const facts = { rows, failing, repeated, known };
     if (failing === 0) return { status: "passed", message: `${names} is unique in all ${rows} rows`, failing, measured: facts };
     const parts: string[] = [];
     if (repeated > 0) {
-      const example = typeof measured["example"] === "string" ? `, for instance \`${measured["example"]}\`` : "";
-      parts.push(`${names} repeats an earlier value in ${ofRows(repeated, rows)}${example}`);
+      parts.push(`${names} repeats an earlier value in ${ofRows(repeated, rows)}${example === null ? "" : `, for instance \`${example}\``}`);
     }
     if (known > 0) parts.push(`${names} is already in the dataset for ${ofRows(known, rows)}`);
     return { status: "failed", message: parts.join("; "), failing, measured: facts };
@@ -104,12 +104,10 @@ function earlierRows(columns: Column[], options: Options, context: CheckContext)
   return { rows: rowsOf(context.previous), replaced: merges };
 }
 
+/** Key columns are grouped by, so they may be shown without an aggregate. */
 function shownKey(columns: Column[]): Sql {
   return columns.length === 1 ? shownValue(columns[0]!) : `concat_ws(', ', ${columns.map(shownValue).join(", ")})`;
 }
-
-/** Key columns are grouped by, so they may be shown without an aggregate. */
-const exampleOf = shownKey;
 
 function order(options: Options, context: CheckContext): Sql {
   const wanted = (options.order_by ?? []).map((text) => {

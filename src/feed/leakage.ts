@@ -179,7 +179,7 @@ export async function suggestSeed(
   spec: SplitSpec,
   { relations, columns, key, signal }: LeakageRequest,
   engine: Querying,
-  tries = 100,
+  tries = 2000,
 ): Promise<number | undefined> {
   const keys = splitKey(spec, columns, key);
   const names = strataOf(spec).map(sqlName);
@@ -187,7 +187,7 @@ export async function suggestSeed(
   const [size] = await engine.query(`${data} SELECT count(*) AS n FROM data`, signal);
   const total = Number(size?.["n"]);
   if (total === 0 || total > 200_000 || names.length === 0) return undefined;
-  const seeds = Math.max(10, Math.min(tries, Math.floor(4_000_000 / total)));
+  const seeds = Math.max(10, Math.min(tries, Math.floor(2_000_000 / total)));
   const shares = Object.entries(sharesOf(spec));
   // Groups are hashed once a seed, however many rows they have; strata are counted in rows.
   const assigned = splitWithSeed(spec, columns, key, "seed");

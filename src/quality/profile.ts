@@ -122,7 +122,7 @@ export async function profile(
   const { rows, values } = await measure(engine, relation, columns.map(basics), signal);
   const second = columns.map((column, index) => details(column, values[index]!));
   const found = second.some((own) => Object.keys(own).length > 0) ? await measure(engine, relation, second, signal) : undefined;
-  return { rows, columns: columns.map((column, index) => assemble(column, values[index]!, found?.values[index] ?? {})) };
+  return { rows, columns: columns.map((column, index) => assemble(column, rows, values[index]!, found?.values[index] ?? {})) };
 }
 
 function details(column: Column, first: Record<string, unknown>): Record<string, Sql> {
@@ -151,12 +151,14 @@ function details(column: Column, first: Record<string, unknown>): Record<string,
   return measures;
 }
 
-function assemble(column: Column, first: Record<string, unknown>, second: Record<string, unknown>): ColumnProfile {
+function assemble(column: Column, rows: number, first: Record<string, unknown>, second: Record<string, unknown>): ColumnProfile {
   const result: ColumnProfile = { name: column.name, type: formatType(column.type), nulls: Number(first["nulls"]) };
   for (const key of ["distinct", "mean", "stddev", "notFinite", "trueRows", "falseRows"] as const) {
     const value = numberOrNothing(first[key]);
     if (value !== undefined) result[key] = value;
   }
+  // The estimate may exceed what is possible.
+  if (result.distinct !== undefined) result.distinct = Math.min(result.distinct, rows - result.nulls);
   for (const key of ["min", "max"] as const) {
     if (typeof first[key] === "string") result[key] = first[key];
   }

@@ -1,12 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { createReadStream, existsSync, rmSync } from "node:fs";
+import { createReadStream, rmSync } from "node:fs";
 import { chmod, mkdtemp, readFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type Connection, type RowDataPacket } from "mysql2/promise";
 import { MillraceError } from "../../src/core/index.ts";
+import { freePort, requireProgram } from "./install.ts";
 
 /** A MariaDB server of our own: fresh data folder, free port on 127.0.0.1. */
 export interface Mariadb extends AsyncDisposable {
@@ -31,51 +31,19 @@ export interface Mariadb extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-const folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/libexec"];
-let installTried = false;
-
-function findProgram(name: string): string | undefined {
-  const searched = [...(process.env["PATH"] ?? "").split(":"), ...folders];
-  return searched.map((folder) => join(folder, name)).find((path) => existsSync(path));
-}
-
-function requireProgram(name: string): string {
-  const found = findProgram(name);
-  if (found !== undefined) return found;
-  if (!installTried && process.getuid?.() === 0 && findProgram("apt-get") !== undefined) {
-    installTried = true;
-    const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    try {
-      execFileSync("apt-get", ["update", "-qq"], { stdio: "pipe", env: environment });
-      execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "mariadb-server"], {
-        stdio: "pipe",
-        env: environment,
-      });
-    } catch (cause) {
-      throw new MillraceError("unreachable", "MariaDB cannot be installed with apt-get", { cause });
-    }
-    return requireProgram(name);
-  }
-  throw new MillraceError("unreachable", `MariaDB cannot be had: \`${name}\` is not on this machine`, {
-    hint: "apt-get install mariadb-server",
-  });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+const program = {
+  service: "MariaDB",
+  packages: ["mariadb-server"],
+  folders: ["/usr/sbin", "/usr/libexec", "/opt/homebrew/bin"],
+};
 
 /**
  * Starts MariaDB 10.11 or newer with one database `shop` and one user `reader` that may do everything in it.
  * Throws `unreachable` when the server can neither be found nor installed.
  */
 export async function startMariadb(settings: readonly string[] = []): Promise<Mariadb> {
-  const daemon = requireProgram("mariadbd");
-  const install = requireProgram("mariadb-install-db");
+  const daemon = await requireProgram({ ...program, name: "mariadbd" });
+  const install = await requireProgram({ ...program, name: "mariadb-install-db" });
   const folder = await mkdtemp(join(tmpdir(), "millrace-mariadb-"));
   const isRoot = process.getuid?.() === 0;
   const account = isRoot ? ["--user=mysql"] : [];

@@ -1,7 +1,7 @@
 import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
 import { formatStream, quoteTable, quoteText, type TableName } from "./names.ts";
 import type { Session, TextRow } from "./session.ts";
-import { mapColumns, type MappedColumn, type MappingOptions, type ServerColumn } from "./types.ts";
+import { mapColumns, type MappedColumn, type ServerColumn } from "./types.ts";
 
 /** A table or view as the catalogue describes it. */
 export interface TableInfo {
@@ -10,8 +10,6 @@ export interface TableInfo {
   columns: MappedColumn[];
   /** Columns of the primary key, in order. */
   key: string[];
-  /** First columns of indexes. */
-  indexed: Set<string>;
   /** Reads of it see one moment, however long they take. */
   transactional: boolean;
   /** The server's estimates; absent for views. */
@@ -23,28 +21,19 @@ const systemDatabases = ["information_schema", "mysql", "performance_schema", "s
 const transactionalEngines = new Set(["innodb", "rocksdb", "tokudb", "ndbcluster"]);
 
 /** All tables and views that the user may read, of one database or of all that are not the server's own. */
-export async function* listStreams(
-  session: Session,
-  database: string | undefined,
-  options: MappingOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<StreamInfo> {
+export async function* listStreams(session: Session, signal?: AbortSignal): AsyncGenerator<StreamInfo> {
+  const { database } = session.settings;
   const scope =
     database === undefined
       ? `TABLE_SCHEMA NOT IN (${systemDatabases.map(quoteText).join(", ")})`
       : `TABLE_SCHEMA = ${quoteText(database)}`;
-  for (const table of await readTables(session, scope, options, signal)) yield streamInfo(table, database);
+  for (const table of await readTables(session, scope, signal)) yield streamInfo(table, database);
 }
 
 /** One table or view. Throws `not-found` with the nearest name, and `schema` when nothing of it may be read. */
-export async function describeTable(
-  session: Session,
-  name: TableName,
-  options: MappingOptions,
-  signal?: AbortSignal,
-): Promise<TableInfo> {
+export async function describeTable(session: Session, name: TableName, signal?: AbortSignal): Promise<TableInfo> {
   const scope = `TABLE_SCHEMA = ${quoteText(name.database)}`;
-  const tables = await readTables(session, `${scope} AND TABLE_NAME = ${quoteText(name.table)}`, options, signal);
+  const tables = await readTables(session, `${scope} AND TABLE_NAME = ${quoteText(name.table)}`, signal);
   // The catalogue compares without regard to case where the file system does not tell names apart.
   const table = tables.find((other) => other.name.table === name.table) ?? tables[0];
   if (table === undefined || table.columns.length === 0) {
@@ -52,10 +41,10 @@ export async function describeTable(
     const known = (await session.query(sql, signal)).map((row) => row["name"]!);
     throw new MillraceError(
       "not-found",
-      `there is no table or view ${quoteTable(name)}, or \`${session.target.user}\` may not read it`,
+      `there is no table or view ${quoteTable(name)}, or \`${session.settings.user}\` may not read it`,
       {
         hint: suggestion(name.table, known),
-        where: { stream: formatStream(name, session.target.database) },
+        where: { stream: formatStream(name, session.settings.database) },
       },
     );
   }
@@ -83,22 +72,26 @@ export function toColumns(columns: readonly MappedColumn[]): Column[] {
   }));
 }
 
-/** Times, and whole numbers that lead an index: what rows are usually stamped or numbered with. */
-function cursorCandidates(table: TableInfo): string[] {
-  return table.columns
-    .filter(({ name, server, mapping }) => {
-      if (mapping.type === "timestamp" || mapping.type === "timestamptz" || mapping.type === "date") return true;
-      return /^(small|medium|big)?int$/.test(server.type) && table.indexed.has(name);
-    })
-    .map(({ name }) => name);
+const changeName = /(updated|modified|changed|last_?(update|change|modif)|mtime|_rev$)/i;
+const creationName = /(created|inserted|added|event|logged|recorded|ts$|time)/i;
+
+/** Columns to read by, the likeliest first: when a row changed, a number that only grows, when it was made. */
+function cursorCandidates({ columns, key }: TableInfo): string[] {
+  const ranked: { name: string; rank: number }[] = [];
+  for (const { name, server, mapping } of columns) {
+    const isTime = mapping.type === "timestamp" || mapping.type === "timestamptz";
+    const isNumber = /^(tiny|small|medium|big)?int$/.test(server.type);
+    const inOrder = server.numbered || (key.length === 1 && key[0] === name);
+    if (isTime && (changeName.test(name) || server.stamped)) ranked.push({ name, rank: 0 });
+    else if (isNumber && server.numbered) ranked.push({ name, rank: 1 });
+    else if (isTime) ranked.push({ name, rank: creationName.test(name) ? 2 : 3 });
+    else if (isNumber && (inOrder || changeName.test(name))) ranked.push({ name, rank: 4 });
+    else if (mapping.type === "date") ranked.push({ name, rank: 5 });
+  }
+  return ranked.toSorted((left, right) => left.rank - right.rank).map(({ name }) => name);
 }
 
-async function readTables(
-  session: Session,
-  scope: string,
-  options: MappingOptions,
-  signal?: AbortSignal,
-): Promise<TableInfo[]> {
+async function readTables(session: Session, scope: string, signal?: AbortSignal): Promise<TableInfo[]> {
   const tables = new Map<string, TableInfo>();
   const find = (row: TextRow): TableInfo | undefined => tables.get(`${row["d"]}\0${row["t"]}`);
   const listed = await session.query(
@@ -114,7 +107,6 @@ async function readTables(
       kind: isTable ? "table" : "view",
       columns: [],
       key: [],
-      indexed: new Set(),
       transactional: !isTable || transactionalEngines.has((row["engine"] ?? "").toLowerCase()),
       ...(isTable && row["n"] !== null ? { rows: Number(row["n"]) } : {}),
       ...(isTable && row["bytes"] !== null ? { bytes: Number(row["bytes"]) } : {}),
@@ -122,24 +114,20 @@ async function readTables(
   }
   const columns = await session.query(
     "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS full," +
-      " IS_NULLABLE AS nullable, NUMERIC_PRECISION AS p, NUMERIC_SCALE AS s, CHARACTER_SET_NAME AS charset," +
+      " IS_NULLABLE AS nullable, NUMERIC_PRECISION AS p, NUMERIC_SCALE AS s, EXTRA AS extra," +
       ` COLUMN_COMMENT AS doc FROM information_schema.COLUMNS WHERE ${scope} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`,
     signal,
   );
   for (const row of columns) {
     const table = find(row);
-    table?.columns.push(...mapColumns([catalogueColumn(row, table.kind === "table")], options));
+    table?.columns.push(...mapColumns([catalogueColumn(row, table.kind === "table")], session.settings));
   }
-  const indexes = await session.query(
-    "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, INDEX_NAME AS i, COLUMN_NAME AS name, SEQ_IN_INDEX AS n" +
-      ` FROM information_schema.STATISTICS WHERE ${scope} AND COLUMN_NAME IS NOT NULL` +
-      " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
+  const keys = await session.query(
+    "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, COLUMN_NAME AS name FROM information_schema.STATISTICS" +
+      ` WHERE ${scope} AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_SCHEMA, TABLE_NAME, SEQ_IN_INDEX`,
     signal,
   );
-  for (const row of indexes) {
-    if (row["i"] === "PRIMARY") find(row)?.key.push(row["name"]!);
-    if (row["n"] === "1") find(row)?.indexed.add(row["name"]!);
-  }
+  for (const row of keys) find(row)?.key.push(row["name"]!);
   return [...tables.values()];
 }
 
@@ -153,6 +141,8 @@ function catalogueColumn(row: TextRow, isTable: boolean): ServerColumn {
     zerofill: full.includes(" zerofill"),
     binary: false,
     required: isTable && row["nullable"] === "NO",
+    numbered: /auto_increment/i.test(row["extra"] ?? ""),
+    stamped: /on update current_timestamp/i.test(row["extra"] ?? ""),
   };
   const width = /^tinyint\((\d+)\)/.exec(full)?.[1];
   if (type === "tinyint" && width !== undefined) column.precision = Number(width);

@@ -1,14 +1,12 @@
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
-import mysql, { type Connection, type ConnectionOptions } from "mysql2";
-import { MillraceError, registerSecret, type Source, type SourceContext } from "../../core/index.ts";
+import type { Source, SourceContext } from "../../core/index.ts";
+import { openSession } from "./connect.ts";
 import { listStreams } from "./discover.ts";
-import { translate, type Target } from "./errors.ts";
-import type { MysqlOptions } from "./index.ts";
+import { mysqlError } from "./errors.ts";
 import { measureRelation } from "./measure.ts";
-import { planParts, resolveRelation, suggestedParts, type Relation } from "./plan.ts";
+import { planParts, resolveRelation, suggestedParts, type PartSpec, type Relation } from "./plan.ts";
 import { readPart } from "./read.ts";
-import { Session } from "./session.ts";
+import type { Session } from "./session.ts";
+import { settingsOf, type Options } from "./settings.ts";
 import { Snapshot, snapshotGone } from "./snapshot.ts";
 
 /** What of a plan stays in this process: without it its parts cannot be read. */
@@ -17,20 +15,23 @@ interface Held {
   relation: Relation;
 }
 
-/** A source over MySQL's text protocol. Nothing is connected before the first call. */
-export async function open(options: MysqlOptions, context: SourceContext): Promise<Source> {
-  const server = await serverOf(options, context);
-  const mapping = { booleans: options.tinyintAsBoolean };
+/** A source over the text protocol. Nothing is connected before the first call. */
+export async function open(options: Options, context: SourceContext): Promise<Source> {
+  const settings = await settingsOf(options, context);
   const plans = new Map<string, Held>();
-  const connect = (): Promise<Session> => openSession(server, options);
-  const place = { connection: context.connection, source: "mysql" };
+  const placeOf = (request: { stream?: string }): { stream?: string } =>
+    request.stream === undefined ? {} : { stream: request.stream };
 
-  async function withSession<T>(action: (session: Session) => Promise<T>): Promise<T> {
-    const session = await connect();
+  async function withSession<T>(
+    where: { stream?: string },
+    signal: AbortSignal | undefined,
+    action: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    const session = await openSession(settings, signal);
     try {
       return await action(session);
     } catch (error) {
-      throw translate(error, server.target);
+      throw mysqlError(error, settings, where);
     } finally {
       await session.close();
     }
@@ -38,23 +39,24 @@ export async function open(options: MysqlOptions, context: SourceContext): Promi
 
   return {
     async check(signal) {
-      await withSession((session) => session.query("SELECT 1", signal));
+      await withSession({}, signal, (session) => session.query("SELECT 1", signal));
     },
 
     async *streams(signal) {
-      const session = await connect();
+      const session = await openSession(settings, signal);
       try {
-        yield* listStreams(session, server.target.database, mapping, signal);
+        yield* listStreams(session, signal);
       } finally {
         await session.close();
       }
     },
 
     async plan(request, { after, signal }) {
-      const relation = await withSession((session) => resolveRelation(session, request, mapping, signal));
+      const where = placeOf(request);
+      const relation = await withSession(where, signal, (session) => resolveRelation(session, request, signal));
       const parts = suggestedParts(relation, request);
-      const readers = Math.min(options.connections, parts);
-      const snapshot = await Snapshot.take(connect, readers, relation.table?.name, signal);
+      const readers = Math.min(settings.connections, parts);
+      const snapshot = await Snapshot.take(() => openSession(settings, signal), readers, relation.table?.name, signal);
       try {
         const session = await snapshot.acquire(signal);
         const plan = await planParts(session, snapshot.id, relation, request, parts, after, signal);
@@ -64,26 +66,23 @@ export async function open(options: MysqlOptions, context: SourceContext): Promi
         return plan;
       } catch (error) {
         await snapshot[Symbol.asyncDispose]();
-        throw translate(error, server.target, request.stream === undefined ? {} : { stream: request.stream });
+        throw mysqlError(error, settings, where);
       }
     },
 
     async read(part, request, { signal }) {
-      const id = String(part.spec["snapshot"]);
-      const where = { ...place, part: part.id, ...(request.stream === undefined ? {} : { stream: request.stream }) };
+      const { snapshot: id } = part.spec as unknown as PartSpec;
       const held = plans.get(id);
-      if (held === undefined || held.snapshot.readers === 0) throw snapshotGone(id).at(where);
+      if (held === undefined || held.snapshot.readers === 0) {
+        throw mysqlError(snapshotGone(id), settings, { ...placeOf(request), part: part.id });
+      }
       return readPart(held.snapshot, held.relation, part, signal);
     },
 
     async measure(request, { upTo, columns, signal }) {
-      return withSession(async (session) => {
-        const relation = await resolveRelation(session, request, mapping, signal);
-        return measureRelation(session, relation, request, {
-          columns,
-          ...(upTo === undefined ? {} : { upTo }),
-          ...(signal === undefined ? {} : { signal }),
-        });
+      return withSession(placeOf(request), signal, async (session) => {
+        const relation = await resolveRelation(session, request, signal);
+        return measureRelation(session, relation, request, columns, upTo, signal);
       });
     },
 
@@ -93,150 +92,4 @@ export async function open(options: MysqlOptions, context: SourceContext): Promi
       await Promise.all(held.map(({ snapshot }) => snapshot[Symbol.asyncDispose]()));
     },
   };
-}
-
-interface Server {
-  target: Target;
-  connection: ConnectionOptions;
-}
-
-/** Options as the driver takes them. Throws `config` when `url` and single options contradict each other. */
-async function serverOf(options: MysqlOptions, context: SourceContext): Promise<Server> {
-  const where = { connection: context.connection, source: "mysql" };
-  if (options.password !== undefined) registerSecret(options.password);
-  let address = options;
-  if (options.url !== undefined) {
-    const twice = (["host", "port", "user", "password", "database"] as const).filter(
-      (name) => options[name] !== undefined,
-    );
-    if (twice.length > 0) {
-      throw new MillraceError("config", `both \`url\` and \`${twice.join("`, `")}\` are set`, {
-        where,
-        hint: "put all of it into `url`, or leave `url` out",
-      });
-    }
-    address = { ...options, ...parseUrl(options.url, where) };
-  }
-  const target: Target = {
-    connection: context.connection,
-    host: address.host ?? "localhost",
-    port: address.port ?? 3306,
-    user: address.user ?? "",
-    database: address.database,
-  };
-  const ssl = options.ssl ?? (options.ca === undefined ? "off" : "verify");
-  const authorities =
-    options.ca === undefined ? undefined : await readAuthorities(resolve(context.folder, options.ca), where);
-  return {
-    target,
-    connection: {
-      host: target.host,
-      port: target.port,
-      user: target.user,
-      ...(address.password === undefined ? {} : { password: address.password }),
-      ...(target.database === undefined ? {} : { database: target.database }),
-      ...(ssl === "off"
-        ? {}
-        : {
-            ssl: {
-              rejectUnauthorized: ssl === "verify",
-              verifyIdentity: ssl === "verify",
-              ...(authorities ? { ca: authorities } : {}),
-            },
-          }),
-    },
-  };
-}
-
-function parseUrl(text: string, where: { connection: string }): Partial<MysqlOptions> {
-  registerSecret(text);
-  const url = URL.parse(text);
-  if (url === null || url.hostname === "") {
-    throw new MillraceError("config", "`url` cannot be read as an address", {
-      where,
-      hint: "mysql://user:password@host:port/database; write special characters in the password as %xx",
-    });
-  }
-  const decode = (part: string): string => decodeURIComponent(part);
-  const database = decode(url.pathname.slice(1));
-  if (url.password !== "") registerSecret(decode(url.password));
-  return {
-    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
-    ...(url.port === "" ? {} : { port: Number(url.port) }),
-    ...(url.username === "" ? {} : { user: decode(url.username) }),
-    ...(url.password === "" ? {} : { password: decode(url.password) }),
-    ...(database === "" ? {} : { database }),
-  };
-}
-
-async function readAuthorities(path: string, where: { connection: string }): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new MillraceError("config", `the file of \`ca\`, \`${path}\`, cannot be read`, {
-      where,
-      cause,
-      hint: "give the path of a PEM file, relative to the folder of the configuration",
-    });
-  }
-}
-
-/** Longest that the server waits for a slow reader, seconds; its own default of one minute would cut a run with backpressure. */
-const patienceSeconds = 86_400;
-
-async function openSession(server: Server, options: MysqlOptions): Promise<Session> {
-  const connection = await connectTo(server, options);
-  const session = new Session(connection, server.target, (threadId) => killStatement(server, options, threadId));
-  try {
-    const [row] = await session.query("SELECT VERSION() AS version");
-    const isMariaDb = /mariadb/i.test(row?.["version"] ?? "");
-    const timeout = options.statementTimeoutMs;
-    await session.query(
-      `SET SESSION time_zone = '+00:00', net_write_timeout = ${patienceSeconds}, wait_timeout = ${patienceSeconds}, ` +
-        `sql_select_limit = DEFAULT, ` +
-        (isMariaDb
-          ? `idle_transaction_timeout = 0, max_statement_time = ${timeout / 1000}`
-          : `information_schema_stats_expiry = 0, max_execution_time = ${timeout}`),
-    );
-    await session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-    return session;
-  } catch (error) {
-    session.destroy();
-    throw error;
-  }
-}
-
-async function killStatement(server: Server, options: MysqlOptions, threadId: number): Promise<void> {
-  const connection = await connectTo(server, options);
-  try {
-    // The statement may have ended by itself meanwhile, or the connection.
-    await new Promise<void>((done) => connection.query(`KILL QUERY ${threadId}`, () => done()));
-  } finally {
-    connection.destroy();
-  }
-}
-
-async function connectTo(server: Server, options: MysqlOptions): Promise<Connection> {
-  const connection = mysql.createConnection({
-    ...server.connection,
-    charset: "utf8mb4",
-    connectTimeout: options.connectTimeoutMs,
-    dateStrings: true,
-    supportBigNumbers: true,
-    bigNumberStrings: true,
-    // A server must not be able to ask for our files; our own packets carry no attributes.
-    flags: ["-LOCAL_FILES", "-CLIENT_QUERY_ATTRIBUTES", "-IGNORE_SPACE"],
-  });
-  try {
-    await new Promise<void>((done, fail) => {
-      connection.once("connect", () => done());
-      connection.once("error", fail);
-    });
-  } catch (error) {
-    connection.destroy();
-    throw translate(error, server.target);
-  }
-  // An error between statements is noticed by the next one; without a listener it would end the process.
-  connection.on("error", () => undefined);
-  return connection;
 }

@@ -1,198 +1,179 @@
-import { isMillraceError, messageOf, MillraceError, systemCode, type ErrorPlace } from "../../core/index.ts";
+import {
+  isMillraceError,
+  messageOf,
+  MillraceError,
+  systemCode,
+  type ErrorCode,
+  type ErrorPlace,
+} from "../../core/index.ts";
+import type { Settings } from "./settings.ts";
 
-/** What errors say of the connection: never the password. */
-export interface Target {
-  /** The name of the connection in the configuration. */
-  connection: string;
-  host: string;
-  port: number;
-  user: string;
-  database: string | undefined;
+interface Meaning {
+  code: ErrorCode;
+  temporary?: boolean;
+  hint?: string;
 }
 
-type Described = {
-  code: ConstructorParameters<typeof MillraceError>[0];
-  message: string;
-  hint?: string;
-  temporary?: boolean;
+const lost: Meaning = {
+  code: "unreachable",
+  temporary: true,
+  hint: "the server was stopped, or somebody ended the connection; run again once it is up",
+};
+const refused: Meaning = { code: "config" };
+const outOfRange: Meaning = {
+  code: "value",
+  hint: "a value does not fit an expression of the query or view; mend it there",
+};
+const tooMany: Meaning = {
+  code: "limit",
+  temporary: true,
+  hint: "raise `max_connections` of the server or lower `connections` of this connection",
 };
 
-/** The number of the server's error, when it is one. https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html */
-function serverCode(error: unknown): number | undefined {
-  const errno = typeof error === "object" && error !== null ? (error as { errno?: unknown }).errno : undefined;
-  return typeof errno === "number" && errno > 0 ? errno : undefined;
-}
+/** By number: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html, https://mariadb.com/kb/en/mariadb-error-codes/ */
+const meanings: Record<number, Meaning> = {
+  1021: { code: "full", temporary: true, hint: "free space on the server, or read in smaller parts" },
+  1114: { code: "full", temporary: true, hint: "free space on the server, or read in smaller parts" },
+  1034: { code: "corrupt", hint: "the server finds its own data damaged: CHECK TABLE" },
+  1194: { code: "corrupt", hint: "the server finds its own data damaged: REPAIR TABLE" },
+  1040: tooMany,
+  1203: tooMany,
+  1226: tooMany,
+  1041: { code: "limit", temporary: true },
+  1038: { code: "limit", temporary: true, hint: "raise `sort_buffer_size` of the server" },
+  1301: { code: "limit", hint: "raise `max_allowed_packet` of the server" },
+  1046: { code: "config", hint: "write `database.table`, or set `database` on the connection" },
+  1052: refused,
+  1055: refused,
+  1056: refused,
+  1060: { code: "config", hint: "give the columns of the query different names" },
+  1064: refused,
+  1066: refused,
+  1111: refused,
+  1140: refused,
+  1149: refused,
+  1222: refused,
+  1241: refused,
+  1248: refused,
+  1305: refused,
+  1582: refused,
+  1049: { code: "not-found", hint: "SHOW DATABASES; lists the databases that the user may see" },
+  1051: { code: "not-found", hint: "`millrace discover` lists the tables" },
+  1146: { code: "not-found", hint: "`millrace discover` lists the tables" },
+  1054: { code: "not-found", hint: "`millrace discover` lists the columns" },
+  1356: {
+    code: "permission",
+    hint: "the view's definer lacks a privilege, or a table under it is gone: SHOW CREATE VIEW",
+  },
+  1792: { code: "permission", hint: "sessions of Millrace are read-only; the query must not change anything" },
+  1205: {
+    code: "timeout",
+    temporary: true,
+    hint: "somebody alters the table: SHOW FULL PROCESSLIST; or raise `lockTimeoutMs`",
+  },
+  1969: {
+    code: "timeout",
+    temporary: true,
+    hint: "raise `statementTimeoutMs`, or read less at once with a smaller `part_bytes`",
+  },
+  3024: {
+    code: "timeout",
+    temporary: true,
+    hint: "raise `statementTimeoutMs`, or read less at once with a smaller `part_bytes`",
+  },
+  1213: { code: "conflict", temporary: true },
+  1412: { code: "conflict", temporary: true, hint: "the table was altered while it was read; run again" },
+  1264: outOfRange,
+  1292: outOfRange,
+  1365: outOfRange,
+  1366: outOfRange,
+  1690: outOfRange,
+  1053: lost,
+  1077: lost,
+  1152: lost,
+  1158: lost,
+  1159: lost,
+  1160: lost,
+  1161: lost,
+  1317: lost,
+  1927: lost,
+  4031: lost,
+};
+const authenticationErrors = new Set([1045, 1251, 1524, 1698, 1820, 1862]);
+const permissionErrors = new Set([1044, 1142, 1143, 1227, 1370]);
 
-/** Turns what mysql2, the network or the server threw into one `MillraceError`; those that are one already gain a place. */
-export function translate(error: unknown, target: Target, where: ErrorPlace = {}): MillraceError {
-  const place: ErrorPlace = { connection: target.connection, source: "mysql", ...where };
+/** Of the network and of TLS, by the code that Node.js puts on the error. */
+const networkMeanings: Record<string, Meaning> = {
+  ECONNREFUSED: { code: "unreachable", temporary: true, hint: "is the server running, and are host and port right?" },
+  ENOTFOUND: { code: "unreachable", hint: "the name of the host is not known; check `host`" },
+  EAI_AGAIN: { code: "unreachable", temporary: true, hint: "the name of the host cannot be looked up now" },
+  ENOENT: { code: "unreachable", hint: "there is no such socket; check `host`" },
+};
+const certificateErrors =
+  /^(ERR_TLS_CERT_ALTNAME_INVALID|(DEPTH_ZERO_)?SELF_SIGNED_CERT.*|UNABLE_TO_.*|CERT_.*|ERR_SSL_.*|HOSTNAME_MISMATCH)$/;
+
+/** Whatever mysql2, the server or the network threw, as one error that says what failed, on what, and what mends it. */
+export function mysqlError(error: unknown, settings: Settings, where: ErrorPlace = {}): MillraceError {
+  const place = { connection: settings.connection, source: "mysql", ...where };
   if (isMillraceError(error)) return error.at(place);
-  const number = serverCode(error);
-  const described =
-    (number === undefined ? undefined : describeServer(number, messageOf(error), target)) ??
-    describeNetwork(error, target);
-  return new MillraceError(described.code, described.message, {
-    where: place,
-    cause: error,
-    temporary: described.temporary ?? false,
-    ...(described.hint === undefined ? {} : { hint: described.hint }),
-  });
+  const make = (message: string, { code, temporary, hint }: Meaning): MillraceError =>
+    new MillraceError(code, message, {
+      where: place,
+      cause: error,
+      ...(temporary === undefined ? {} : { temporary }),
+      ...(hint === undefined ? {} : { hint }),
+    });
+  const address = addressOf(settings);
+  const text = messageOf(error);
+  const number = serverNumber(error);
+  if (number !== undefined) return fromServer(number, text, settings, make);
+
+  const system = systemCode(error);
+  // mysql2 gives every failed handshake of TLS one code; what went wrong is in its cause or in the text.
+  if (system !== undefined && (certificateErrors.test(system) || system === "HANDSHAKE_SSL_ERROR")) {
+    const hint = "give the authority that signed it with `ca`, or set `ssl: require` to encrypt without checking";
+    return make(`the certificate of ${address} is not accepted: ${text}`, { code: "authentication", hint });
+  }
+  if (system === "HANDSHAKE_NO_SSL_SUPPORT") {
+    return make(`${address} does not offer encryption`, {
+      code: "config",
+      hint: "set `ssl: disable` or `ssl: prefer`",
+    });
+  }
+  if (system === "ETIMEDOUT") {
+    const hint = "check the network and its firewalls, or raise `connectTimeoutMs`";
+    return make(`${address} does not answer in time`, { code: "timeout", temporary: true, hint });
+  }
+  const meaning = system === undefined ? undefined : networkMeanings[system];
+  if (meaning !== undefined) return make(`${address} cannot be reached (${system})`, meaning);
+  if (/closed state|connection lost/i.test(text) || (system !== undefined && /^(E[A-Z]+|PROTOCOL_.*)$/.test(system))) {
+    const reason = system === undefined ? "" : ` (${system})`;
+    return make(`the connection to ${address} was lost${reason}`, { code: "unreachable", temporary: true });
+  }
+  return make(`reading from ${address} failed: ${text}`, { code: "internal" });
 }
 
-function describeNetwork(error: unknown, target: Target): Described {
-  const address = `\`${target.host}:${target.port}\``;
-  const code = systemCode(error);
-  const message = messageOf(error);
-  switch (code) {
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return {
-        code: "unreachable",
-        message: `the host \`${target.host}\` is not known`,
-        hint: "check `host` (or the host in `url`) of the connection",
-        temporary: code === "EAI_AGAIN",
-      };
-    case "ECONNREFUSED":
-      return {
-        code: "unreachable",
-        message: `nothing listens on ${address}`,
-        hint: "start the server, or check `host` and `port` of the connection",
-        temporary: true,
-      };
-    case "ETIMEDOUT":
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-      return {
-        code: "unreachable",
-        message: `${address} does not answer`,
-        hint: "check `host`, `port` and the firewall, or raise `connectTimeoutMs`",
-        temporary: true,
-      };
-    case "HANDSHAKE_NO_SSL_SUPPORT":
-      return {
-        code: "config",
-        message: `the server at ${address} does not speak TLS`,
-        hint: "set `ssl: false`, or turn TLS on at the server",
-      };
-    case "HANDSHAKE_SSL_ERROR":
-    case "DEPTH_ZERO_SELF_SIGNED_CERT":
-    case "SELF_SIGNED_CERT_IN_CHAIN":
-    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
-    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
-    case "ERR_TLS_CERT_ALTNAME_INVALID":
-    case "CERT_HAS_EXPIRED":
-      return {
-        code: "authentication",
-        message: `the certificate of ${address} is not trusted: ${message}`,
-        hint: "set `ca` to the file with the certificate of the authority that signed it",
-      };
-    case "PROTOCOL_CONNECTION_LOST":
-    case "ECONNRESET":
-    case "EPIPE":
-      return {
-        code: "unreachable",
-        message: `the connection to ${address} was lost`,
-        hint: "see the server's error log; the run goes on where it was when it is started again",
-        temporary: true,
-      };
-    default:
-      if (/connection (is in closed state|lost)|closed state/i.test(message)) {
-        return { code: "unreachable", message: `the connection to ${address} was lost`, temporary: true };
-      }
-      return { code: "internal", message };
-  }
+/** The number of the server's error, when it is one. */
+function serverNumber(error: unknown): number | undefined {
+  const number = typeof error === "object" && error !== null ? (error as { errno?: unknown }).errno : undefined;
+  return typeof number === "number" && number >= 1000 ? number : undefined;
 }
 
-function describeServer(number: number, message: string, target: Target): Described | undefined {
-  const who = `\`${target.user}\``;
-  switch (number) {
-    case 1045:
-    case 1698:
-    case 1862:
-      return {
-        code: "authentication",
-        message: `the server at \`${target.host}:${target.port}\` does not accept the password of user ${who}`,
-        hint: "check `user` and `password` (or those in `url`), and from which hosts the user may connect",
-      };
-    case 1044:
-    case 1142:
-    case 1143:
-    case 1227:
-    case 1370:
-      return {
-        code: "permission",
-        message: `user ${who} may not do this: ${message}`,
-        hint: `GRANT SELECT ON ${target.database === undefined ? "<database>" : `\`${target.database}\``}.* TO '${target.user}'@'%';`,
-      };
-    case 1356:
-      return {
-        code: "permission",
-        message: `a view cannot be read: ${message}`,
-        hint: "its definer may lack a privilege, or a table under it is gone: SHOW CREATE VIEW …",
-      };
-    case 1049:
-      return {
-        code: "not-found",
-        message: `there is no database \`${target.database ?? ""}\``,
-        hint: "check `database` (or the path of `url`); SHOW DATABASES; lists those that exist",
-      };
-    case 1146:
-    case 1051:
-      return { code: "not-found", message, hint: "`millrace discover` lists the tables that exist" };
-    case 1054:
-      return { code: "not-found", message, hint: "`millrace discover` lists the columns that exist" };
-    case 1064:
-    case 1060:
-    case 1305:
-    case 1111:
-    case 1222:
-    case 1248:
-    case 1052:
-    case 1241:
-      return {
-        code: "config",
-        message: `the server does not accept the query: ${message}`,
-        hint: "try it in `mysql` first",
-      };
-    case 1040:
-    case 1203:
-    case 1226:
-      return {
-        code: "limit",
-        message: `the server takes no more connections: ${message}`,
-        hint: "lower `connections`, or raise `max_connections` at the server",
-        temporary: true,
-      };
-    case 1205:
-      return { code: "timeout", message, hint: "another transaction holds a lock: SHOW PROCESSLIST;", temporary: true };
-    case 1969:
-    case 3024:
-      return { code: "timeout", message, hint: "raise `statementTimeoutMs`", temporary: true };
-    case 1213:
-    case 1412:
-      return { code: "conflict", message, hint: "the table was changed while it was read: run again", temporary: true };
-    case 1021:
-    case 1114:
-      return { code: "full", message: `the server's disk is full: ${message}`, temporary: true };
-    case 1053:
-    case 1077:
-    case 1152:
-    case 1158:
-    case 1159:
-    case 1160:
-    case 1161:
-    case 1317:
-    case 1927:
-    case 4031:
-      return {
-        code: "unreachable",
-        message: `the server ended the work: ${message}`,
-        hint: "see the server's error log; the run goes on where it was when it is started again",
-        temporary: true,
-      };
-    case 1792:
-      return { code: "permission", message: `a source may only read: ${message}`, hint: "use a SELECT" };
-    default:
-      return { code: "internal", message: `the server answered error ${number}: ${message}` };
+type Make = (message: string, meaning: Meaning) => MillraceError;
+
+function fromServer(number: number, message: string, settings: Settings, make: Make): MillraceError {
+  const { user, database } = settings;
+  if (authenticationErrors.has(number)) {
+    const hint = `check \`user\` and \`password\` (or \`url\`), and from which hosts the user may connect: SELECT user, host FROM mysql.user;`;
+    return make(`the server does not accept the password of \`${user}\`: ${message}`, { code: "authentication", hint });
   }
+  if (permissionErrors.has(number)) {
+    const hint = `GRANT SELECT ON ${database === undefined ? "<database>" : `\`${database}\``}.* TO '${user}'@'%';`;
+    return make(`MySQL says: ${message} (${number})`, { code: "permission", hint });
+  }
+  return make(`MySQL says: ${message} (${number})`, meanings[number] ?? { code: "internal" });
+}
+
+export function addressOf(settings: Settings): string {
+  return settings.host.startsWith("/") ? `\`${settings.host}\`` : `\`${settings.host}:${settings.port}\``;
 }

@@ -1,73 +1,100 @@
 import * as z from "zod";
 import { defineSource } from "../../core/index.ts";
 
-export const mysqlOptions = z.strictObject({
-  url: z
-    .string()
-    .regex(/^(mysql|mariadb):\/\//, "must begin with mysql:// or mariadb://")
-    .meta({ secret: true })
-    .optional()
-    .describe(
-      "Address of the server: mysql://user:password@host:port/database. Instead of `host`, `user` and the like.",
-    ),
-  host: z.string().min(1).optional().describe("Host of the server. Default localhost."),
-  port: z.int().min(1).max(65_535).optional().describe("Port of the server. Default 3306."),
-  database: z
-    .string()
-    .min(1)
-    .optional()
-    .describe("Database whose tables need no prefix. Default: none, streams are database.table."),
-  user: z.string().min(1).optional().describe("User that may SELECT what is read."),
-  password: z.string().meta({ secret: true }).optional().describe("Password of the user."),
-  ssl: z
-    .enum(["off", "on", "verify"])
-    .optional()
-    .describe(
-      "off: plain text. on: encrypted, whoever answers. verify: encrypted, and the certificate must be trusted. Default: verify with `ca`, else off.",
-    ),
-  ca: z
-    .string()
-    .min(1)
-    .optional()
-    .describe("File with the certificates (PEM) of the authorities to trust, for `ssl: verify`."),
-  connections: z
-    .int()
-    .min(1)
-    .max(64)
-    .default(2)
-    .describe(
-      "Parts of a table that are read at once, each over its own connection. Default 2. More than one needs LOCK TABLES.",
-    ),
-  connectTimeoutMs: z
-    .int()
-    .positive()
-    .default(10_000)
-    .describe("How long a connection may take, milliseconds. Default 10,000."),
-  statementTimeoutMs: z
-    .int()
-    .nonnegative()
-    .default(0)
-    .describe("How long the server may work on one statement, milliseconds. Default 0: no limit."),
-  tinyintAsBoolean: z
-    .boolean()
-    .default(false)
-    .describe(
-      "Read tinyint(1), which is what BOOLEAN means here, as boolean; rows with other numbers than 0 and 1 are rejected. Default false: int.",
-    ),
-});
-
-export type MysqlOptions = z.output<typeof mysqlOptions>;
-
 export default defineSource({
   name: "mysql",
   title: "MySQL and MariaDB",
-  summary:
-    "Tables, views and queries of MySQL 8 and MariaDB, from one consistent moment, in parallel ranges of the primary key.",
-  options: mysqlOptions,
+  summary: "Tables, views and any SELECT of a MySQL or MariaDB server, read in one consistent snapshot.",
+  options: z
+    .strictObject({
+      url: z
+        .string()
+        .min(1)
+        .optional()
+        .meta({ secret: true })
+        .describe(
+          "`mysql://user:password@host:port/database` (or `mariadb://…`); `ssl-mode`, `ssl-ca` and `socket` may follow after `?`.",
+        ),
+      host: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("Name or address of the server, or the path of its Unix socket. Default `localhost`."),
+      port: z.int().min(1).max(65535).optional().describe("Port of the server. Default 3306."),
+      database: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("Database whose tables need no prefix. Default: none; streams are then `database.table`."),
+      user: z.string().min(1).optional().describe("User that reads; it needs no more than SELECT. Default `root`."),
+      password: z.string().min(1).optional().meta({ secret: true }).describe("Password of the user."),
+      ssl: z
+        .enum(["disable", "prefer", "require", "verify-ca", "verify-full"])
+        .optional()
+        .describe(
+          "Encryption: `prefer` takes what the server offers, `require` insists, `verify-ca` and `verify-full` also check the certificate. Default `prefer`.",
+        ),
+      ca: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("File with the certificate authorities that are trusted, PEM. Default: those of Node.js."),
+      certificate: z.string().min(1).optional().describe("File with the client's certificate, PEM; goes with `key`."),
+      key: z.string().min(1).optional().describe("File with the client's private key, PEM; goes with `certificate`."),
+      connections: z
+        .int()
+        .min(1)
+        .max(64)
+        .default(2)
+        .describe(
+          "Connections that read at the same time, default 2; more than one needs LOCK TABLES, for an instant.",
+        ),
+      connectTimeoutMs: z
+        .int()
+        .min(1)
+        .default(15_000)
+        .describe("Longest time to connect and log in, milliseconds. Default 15,000."),
+      statementTimeoutMs: z
+        .int()
+        .min(0)
+        .default(0)
+        .describe("The server ends a statement that takes longer, milliseconds. Default 0: no limit of ours."),
+      lockTimeoutMs: z
+        .int()
+        .min(1)
+        .default(30_000)
+        .describe("Longest wait for a table that somebody is altering, milliseconds. Default 30,000."),
+      readTimeoutMs: z
+        .int()
+        .min(1)
+        .default(600_000)
+        .describe("Longest silence of the server before the connection counts as lost, milliseconds. Default 600,000."),
+      tinyintAsBoolean: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Reads `tinyint(1)`, which is what BOOLEAN means here, as boolean; rows with another number than 0 and 1 are rejected. Default false: int, which loses nothing.",
+        ),
+    })
+    .check((context) => {
+      const { url, certificate, key } = context.value;
+      const issue = (path: string, message: string): void => {
+        context.issues.push({ code: "custom", path: [path], message, input: context.value });
+      };
+      for (const name of ["host", "port", "database", "user", "password"] as const) {
+        if (url !== undefined && context.value[name] !== undefined) {
+          issue(name, `\`${name}\` is part of \`url\` already; give one of the two`);
+        }
+      }
+      if ((certificate === undefined) !== (key === undefined)) {
+        issue(certificate === undefined ? "certificate" : "key", "`certificate` and `key` go together");
+      }
+    }),
   needs: [
-    "a user with SELECT on what is read",
-    "LOCK TABLES on the database, to read one table over several connections (held for milliseconds; without it: one connection)",
-    "InnoDB or another engine with transactions, for a consistent moment; tables of other engines are read by one statement",
+    "MySQL 8 or MariaDB 10.6, or newer",
+    "a user with SELECT on the tables",
+    "LOCK TABLES on the database, to read one table over several connections; without it one connection reads",
+    "tables of an engine with transactions (InnoDB) for one moment in all parts; others are read in one part",
   ],
   capabilities: {
     discover: true,
@@ -79,34 +106,46 @@ export default defineSource({
     measure: true,
   },
   examples: [
+    { title: "By URL", yaml: 'connections:\n  shop: { source: mysql, url: "${env:SHOP_URL}" }\n' },
     {
-      title: "A shop, read incrementally",
-      yaml: `connections:
-  shop: { source: mysql, url: "\${env:SHOP_URL}" }
-flows:
-  orders:
-    from: { connection: shop, stream: orders, cursor: updated_at }
-    mode: merge
-    key: [id]
-`,
+      title: "By parts, with a checked certificate",
+      yaml: [
+        "connections:",
+        "  shop:",
+        "    source: mysql",
+        "    host: db.example.com",
+        "    database: shop",
+        "    user: millrace",
+        '    password: "${env:SHOP_PASSWORD}"',
+        "    ssl: verify-full",
+        "    ca: ./shop-ca.pem",
+        "",
+      ].join("\n"),
     },
     {
-      title: "A query, over an encrypted connection",
-      yaml: `connections:
-  warehouse:
-    source: mysql
-    host: db.example.org
-    database: warehouse
-    user: reader
-    password: "\${env:WAREHOUSE_PASSWORD}"
-    ca: ./rds-ca.pem
-flows:
-  daily_sales:
-    from:
-      connection: warehouse
-      query: select day, sum(amount) as amount from sales group by day
-    mode: replace
-`,
+      title: "A table, read on from the last change",
+      yaml: [
+        "flows:",
+        "  orders:",
+        "    from: { connection: shop, stream: orders, cursor: updated_at, lag: 60 }",
+        "    mode: merge",
+        "    key: [id]",
+        "",
+      ].join("\n"),
+    },
+    {
+      title: "A statement",
+      yaml: [
+        "flows:",
+        "  paid:",
+        "    from:",
+        "      connection: shop",
+        "      query: select id, amount, coalesce(updated_at, created_at) as changed_at from orders where paid",
+        "      cursor: changed_at",
+        "    mode: merge",
+        "    key: [id]",
+        "",
+      ].join("\n"),
     },
   ],
   load: async () => import("./driver.ts"),

@@ -11,9 +11,11 @@ export async function measureRelation(
   session: Session,
   relation: Relation,
   request: ReadRequest,
-  options: { upTo?: Cursor; columns: readonly Column[]; signal?: AbortSignal },
+  wanted: readonly Column[],
+  upTo: Cursor | undefined,
+  signal?: AbortSignal,
 ): Promise<{ rows: number; columns: Record<string, ColumnFacts> }> {
-  const measured = relation.columns.filter((column) => options.columns.some((other) => other.name === column.name));
+  const measured = relation.columns.filter((column) => wanted.some((other) => other.name === column.name));
   const list = ["COUNT(*) AS n"];
   for (const [index, column] of measured.entries()) {
     list.push(`COALESCE(SUM(${quoteName(column.name)} IS NULL), 0) AS n${index}`);
@@ -25,8 +27,8 @@ export async function measureRelation(
     const [low, high] = extremes(column) ?? [];
     if (low !== undefined && high !== undefined) list.push(`${low} AS l${index}`, `${high} AS h${index}`);
   }
-  const where = measuredWhere(relation, request, options.upTo);
-  const [row] = await session.query(`SELECT ${list.join(", ")} FROM ${relation.from}${where}`, options.signal);
+  const where = measuredWhere(relation, request, upTo);
+  const [row] = await session.query(`SELECT ${list.join(", ")} FROM ${relation.from}${where}`, signal);
   const columns: Record<string, ColumnFacts> = {};
   for (const [index, { name }] of measured.entries()) {
     const facts: ColumnFacts = { nulls: Number(row?.[`n${index}`] ?? 0) };

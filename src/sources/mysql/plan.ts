@@ -5,7 +5,7 @@ import { describeTable, toColumns, type TableInfo } from "./discover.ts";
 import { parseStream, quoteName, quoteTable } from "./names.ts";
 import { splitTable } from "./ranges.ts";
 import type { Session } from "./session.ts";
-import { mapColumns, type MappedColumn, type MappingOptions } from "./types.ts";
+import { mapColumns, type MappedColumn } from "./types.ts";
 
 /** What a request reads: a table, a view, or a query. */
 export interface Relation {
@@ -35,12 +35,7 @@ export interface PartSpec {
 const defaultPartBytes = 64 * 1024 * 1024;
 
 /** Finds out what a request means. Throws `config`, `not-found` or `permission`. */
-export async function resolveRelation(
-  session: Session,
-  request: ReadRequest,
-  options: MappingOptions,
-  signal?: AbortSignal,
-): Promise<Relation> {
+export async function resolveRelation(session: Session, request: ReadRequest, signal?: AbortSignal): Promise<Relation> {
   const { stream, query } = request;
   if ((stream === undefined) === (query === undefined)) {
     throw new MillraceError("config", "a flow reads either a `stream` or a `query`", {
@@ -51,12 +46,12 @@ export async function resolveRelation(
   let from: string;
   let all: MappedColumn[];
   if (stream !== undefined) {
-    table = await describeTable(session, parseStream(stream, session.target.database), options, signal);
+    table = await describeTable(session, parseStream(stream, session.settings.database), signal);
     from = quoteTable(table.name);
     all = table.columns;
   } else {
     from = wrapQuery(query!, "q");
-    all = mapColumns(await session.describe(`SELECT * FROM ${from}`, signal), options);
+    all = mapColumns(await session.describe(`SELECT * FROM ${from}`, signal), session.settings);
   }
   const columns = request.columns?.map((name) => {
     const column = all.find((other) => other.name === name);

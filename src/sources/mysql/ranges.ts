@@ -68,8 +68,8 @@ async function boundsOf(
   const { type } = column.mapping;
   if (type === "int" || type === "long" || type === "decimal(20,0)") {
     const [row] = await session.query(`SELECT MIN(${name} + 0) AS low, MAX(${name} + 0) AS high FROM ${from}`, signal);
-    if (row?.["low"] == null || row["high"] == null) return [];
-    return evenBounds(BigInt(row["low"]), BigInt(row["high"]), parts);
+    const { low = null, high = null } = row ?? {};
+    return low === null || high === null ? [] : evenBounds(BigInt(low), BigInt(high), parts);
   }
   const step = Math.ceil((rows ?? 0) / parts);
   if (step === 0) return [];
@@ -82,8 +82,9 @@ async function boundsOf(
       `SELECT ${name} AS v FROM ${from}${where} ORDER BY ${name} LIMIT 1 OFFSET ${step}`,
       signal,
     );
-    if (row?.["v"] == null) break;
-    bounds.push(row["v"]);
+    const { v = null } = row ?? {};
+    if (v === null) break;
+    bounds.push(v);
   }
   return bounds;
 }

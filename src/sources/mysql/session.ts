@@ -1,6 +1,8 @@
 import type { Connection, FieldPacket, RowDataPacket } from "mysql2";
 import { MillraceError } from "../../core/index.ts";
-import { translate, type Target } from "./errors.ts";
+import { addressOf, mysqlError } from "./errors.ts";
+import { serverColumn } from "./fields.ts";
+import type { Settings } from "./settings.ts";
 import type { CellForm, ServerColumn } from "./types.ts";
 import { CsvResult, type Wire } from "./wire.ts";
 
@@ -12,15 +14,15 @@ const killMs = 2_000;
 
 /** One connection, set up for reading: UTC, utf8mb4, read only, repeatable read. Does one thing at a time. */
 export class Session {
-  readonly target: Target;
+  readonly settings: Settings;
   readonly #connection: Connection;
   readonly #kill: (threadId: number) => Promise<void>;
   #isBroken = false;
 
-  constructor(connection: Connection, target: Target, kill: (threadId: number) => Promise<void>) {
+  constructor(connection: Connection, settings: Settings, kill: (threadId: number) => Promise<void>) {
     this.#connection = connection;
     this.#kill = kill;
-    this.target = target;
+    this.settings = settings;
     connection.on("error", () => (this.#isBroken = true));
     connection.on("end", () => (this.#isBroken = true));
   }
@@ -51,7 +53,12 @@ export class Session {
     try {
       return await new Promise((resolve, reject) => {
         const typeCast = (field: { string(): string | null }): string | null => field.string();
+        const silence = setTimeout(() => {
+          reject(this.#silent());
+          this.destroy();
+        }, this.settings.readTimeoutMs);
         this.#connection.query<RowDataPacket[]>({ sql, typeCast }, (error, rows, fields) => {
+          clearTimeout(silence);
           // The typings promise an error; a result of none is null.
           if ((error as Error | null) !== null) reject(error as Error);
           else
@@ -63,7 +70,7 @@ export class Session {
       });
     } catch (error) {
       if (signal?.aborted) throw stopped(signal);
-      throw translate(error, this.target);
+      throw mysqlError(error, this.settings);
     } finally {
       signal?.removeEventListener("abort", onAbort);
       await killing;
@@ -90,14 +97,47 @@ export class Session {
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      for (let chunk = await result.next(); chunk !== undefined; chunk = await result.next()) yield chunk;
+      for (;;) {
+        const chunk = await this.#next(result);
+        if (chunk === undefined) break;
+        yield chunk;
+      }
       onEnd(result.rows);
     } catch (error) {
-      throw translate(error, this.target);
+      throw mysqlError(error, this.settings);
     } finally {
       signal?.removeEventListener("abort", onAbort);
       if (!result.ended || cancelled !== undefined) await cancel();
     }
+  }
+
+  /** The next chunk; the time that the consumer takes does not count as silence of the server. */
+  async #next(result: CsvResult): Promise<Uint8Array | undefined> {
+    let heard = result.packets;
+    const listen = (): NodeJS.Timeout =>
+      setTimeout(() => {
+        if (result.packets === heard) {
+          result.fail(this.#silent());
+          this.destroy();
+        } else {
+          heard = result.packets;
+          timer = listen();
+        }
+      }, this.settings.readTimeoutMs);
+    let timer = listen();
+    try {
+      return await result.next();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #silent(): MillraceError {
+    const { readTimeoutMs } = this.settings;
+    return new MillraceError("timeout", `${addressOf(this.settings)} has sent nothing for ${readTimeoutMs / 1000} s`, {
+      temporary: true,
+      hint: "see what it is doing: SHOW FULL PROCESSLIST; or raise `readTimeoutMs`",
+    });
   }
 
   async #cancel(result: CsvResult): Promise<void> {
@@ -134,81 +174,4 @@ export class Session {
 
 function stopped(signal: AbortSignal): MillraceError {
   return new MillraceError("aborted", "stopped by the caller", { cause: signal.reason });
-}
-
-/** Types of the protocol: https://dev.mysql.com/doc/dev/mysql-server/latest/field__types_8h.html */
-const protocolTypes: Record<number, string> = {
-  0: "decimal",
-  1: "tinyint",
-  2: "smallint",
-  3: "int",
-  4: "float",
-  5: "double",
-  6: "null",
-  7: "timestamp",
-  8: "bigint",
-  9: "mediumint",
-  10: "date",
-  11: "time",
-  12: "datetime",
-  13: "year",
-  14: "date",
-  15: "varchar",
-  16: "bit",
-  242: "vector",
-  245: "json",
-  246: "decimal",
-  247: "enum",
-  248: "set",
-  249: "tinyblob",
-  250: "mediumblob",
-  251: "longblob",
-  252: "blob",
-  253: "varchar",
-  254: "char",
-  255: "geometry",
-};
-const flagUnsigned = 32;
-const flagZerofill = 64;
-const flagEnum = 256;
-const flagSet = 2048;
-const binaryCharacterSet = 63;
-/** What the header of a result says where a number of decimals was not declared. */
-const notFixed = 31;
-
-function serverColumn(field: FieldPacket): ServerColumn {
-  const {
-    name,
-    characterSet,
-    columnLength = 0,
-    decimals = 0,
-    extendedTypeName,
-    type: code = 253,
-  } = field as FieldPacket & {
-    characterSet: number;
-    columnLength: number;
-    extendedTypeName?: string;
-  };
-  const flags = Number(field.flags);
-  const unsigned = (flags & flagUnsigned) !== 0;
-  const binary = characterSet === binaryCharacterSet;
-  let type = extendedTypeName ?? protocolTypes[code] ?? "varchar";
-  if (flags & flagEnum) type = "enum";
-  if (flags & flagSet) type = "set";
-  // The protocol calls text of any length a blob; only its character set tells.
-  if (!binary && type.endsWith("blob")) type = "text";
-  const column: ServerColumn = {
-    name,
-    type,
-    unsigned,
-    zerofill: (flags & flagZerofill) !== 0,
-    binary,
-    required: false,
-  };
-  if (type === "decimal") {
-    column.precision = columnLength - (decimals > 0 ? 1 : 0) - (unsigned ? 0 : 1);
-    column.scale = decimals;
-  } else if (type === "bit" || type === "tinyint") column.precision = columnLength;
-  else if ((type === "float" || type === "double") && decimals < notFixed) column.scale = decimals;
-  return column;
 }

@@ -15,6 +15,10 @@ export interface ServerColumn {
   /** The character set is `binary`: bytes, not text. */
   binary: boolean;
   required: boolean;
+  /** AUTO_INCREMENT. */
+  numbered?: boolean;
+  /** ON UPDATE CURRENT_TIMESTAMP. */
+  stamped?: boolean;
   doc?: string;
 }
 
@@ -39,7 +43,7 @@ export interface Mapping {
 
 export interface MappingOptions {
   /** `tinyint(1)` as boolean. */
-  booleans?: boolean;
+  tinyintAsBoolean?: boolean;
 }
 
 /** A column together with how it is read. */
@@ -155,7 +159,7 @@ function mapInteger(column: ServerColumn, options: MappingOptions): Mapping {
   const digits = column.zerofill ? (name: string) => characters(`CAST(${name} AS UNSIGNED)`) : characters;
   const mapping = (type: DataType): Mapping => ({ type, form: "plain", canonical: digits, ordered: true });
   if (column.type === "bigint") return mapping(column.unsigned ? "decimal(20,0)" : "long");
-  if (column.type === "tinyint" && column.precision === 1 && options.booleans === true) {
+  if (column.type === "tinyint" && column.precision === 1 && options.tinyintAsBoolean === true) {
     return { type: "boolean", form: "plain", canonical: (name) => `IF(${name}, 'true', 'false')`, ordered: false };
   }
   const isInt = column.type === "int" || column.type === "integer";

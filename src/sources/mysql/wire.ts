@@ -36,6 +36,8 @@ const largestPacket = 0xffffff;
  * https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset.html
  */
 export class CsvResult {
+  /** Packets of the server so far: a sign of life. */
+  packets = 0;
   /** The server has said all that it has to say about this statement. */
   ended = false;
   readonly #wire: Wire;
@@ -160,6 +162,7 @@ export class CsvResult {
       }
       if (data[position + 3] !== this.#sequence) throw broken("a packet is missing");
       this.#sequence = (this.#sequence + 1) & 0xff;
+      this.packets++;
       position += 4;
       if (length === largestPacket || this.#large.length > 0) {
         this.#large.push(data.subarray(position, position + length));

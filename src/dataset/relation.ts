@@ -42,7 +42,7 @@ export function engineType(type: DataType): Sql {
 
 /** See `Dataset.relation`. */
 export async function relation(table: Table, version: Version | undefined, files?: readonly DataFile[]): Promise<Sql> {
-  const columns = table.columns(version?.schemaId ?? table.snapshotOf(undefined)?.["schema-id"]);
+  const columns = table.columns(version?.schemaId);
   const chosen = files ?? (await table.files(version));
   await assertFieldIds(table, chosen);
   return readFiles(

@@ -169,7 +169,11 @@ export class Table {
       summary,
       tags: [],
       current: true,
-      schemaId: snapshot["schema-id"] ?? this.metadata["current-schema-id"],
+      // The current version is read with the current schema, which may have been altered since.
+      schemaId:
+        snapshot["snapshot-id"] === this.metadata["current-snapshot-id"]
+          ? this.metadata["current-schema-id"]
+          : (snapshot["schema-id"] ?? this.metadata["current-schema-id"]),
     };
   }
 

@@ -3,6 +3,7 @@ import { cursorFiles } from "./cursor.ts";
 import type { GcOptions, GcReport, Version } from "./dataset.ts";
 import { expire } from "./history.ts";
 import { ownNumbers } from "./iceberg/log.ts";
+import { status } from "./iceberg/manifest.ts";
 import { retainedMetadataFiles } from "./iceberg/metadata.ts";
 import type { Table } from "./table.ts";
 
@@ -99,7 +100,8 @@ async function reachablePaths(table: Table, without: ReadonlySet<bigint>): Promi
         seen.add(manifest.manifest_path);
         paths.add(table.pathOf(manifest.manifest_path));
         for (const entry of (await table.readManifest(manifest)).entries) {
-          paths.add(table.pathOf(entry.data_file.file_path));
+          // A deleted entry tells what its snapshot took out: the file lives only through versions that still have it.
+          if (entry.status !== status.deleted) paths.add(table.pathOf(entry.data_file.file_path));
         }
       }
     }

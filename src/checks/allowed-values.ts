@@ -17,7 +17,12 @@ const options = z
 type Options = z.output<typeof options>;
 
 function failing(column: Column, { values, ignore_case }: Options): Sql {
-  requireKind("allowed-values", column, ["number", "float", "text", "boolean", "temporal", "time", "uuid"], "name a column inside it");
+  requireKind(
+    "allowed-values",
+    column,
+    ["number", "float", "text", "boolean", "temporal", "time", "uuid"],
+    "name a column inside it",
+  );
   return notAmong(column, values, ignore_case);
 }
 
@@ -28,7 +33,9 @@ export default defineCheck({
   options,
   needs: [],
   capabilities: { rows: true },
-  examples: [{ title: "States of an order", yaml: "check: allowed-values\ncolumn: state\nvalues: [open, paid, shipped]\n" }],
+  examples: [
+    { title: "States of an order", yaml: "check: allowed-values\ncolumn: state\nvalues: [open, paid, shipped]\n" },
+  ],
   load: async () =>
     valueCheck<Options>({
       check: "allowed-values",

@@ -11,18 +11,35 @@ const options = z
     label: z.string().describe("Column of the class. Nulls are left out: `labels` is about them."),
     min_share: z.number().min(0).max(1).optional().describe("Smallest share that every class must have, 0 to 1."),
     min_rows: z.number().int().nonnegative().optional().describe("Fewest rows that every class must have."),
-    max_ratio: z.number().min(1).optional().describe("How many times larger the largest class may be than the smallest."),
-    classes: z.array(z.union([z.string(), z.number(), z.boolean()])).min(1).optional().describe("Classes that must be there; an absent one counts as 0 rows."),
+    max_ratio: z
+      .number()
+      .min(1)
+      .optional()
+      .describe("How many times larger the largest class may be than the smallest."),
+    classes: z
+      .array(z.union([z.string(), z.number(), z.boolean()]))
+      .min(1)
+      .optional()
+      .describe("Classes that must be there; an absent one counts as 0 rows."),
   })
-  .refine(({ min_share, min_rows, max_ratio, classes }) => [min_share, min_rows, max_ratio, classes].some((limit) => limit !== undefined), {
-    message: "at least one of `min_share`, `min_rows`, `max_ratio` and `classes` is needed",
-  });
+  .refine(
+    ({ min_share, min_rows, max_ratio, classes }) =>
+      [min_share, min_rows, max_ratio, classes].some((limit) => limit !== undefined),
+    {
+      message: "at least one of `min_share`, `min_rows`, `max_ratio` and `classes` is needed",
+    },
+  );
 type Options = z.output<typeof options>;
 
 /** Class → rows, the largest first. */
 function classesOf(options: Options, measured: Measured): [string, number][] {
   const text = measured["classes"];
-  const found = new Map((typeof text === "string" ? (JSON.parse(text) as [string, string][]) : []).map(([name, rows]) => [name, Number(rows)]));
+  const found = new Map(
+    (typeof text === "string" ? (JSON.parse(text) as [string, string][]) : []).map(([name, rows]) => [
+      name,
+      Number(rows),
+    ]),
+  );
   for (const wanted of options.classes ?? []) {
     if (!found.has(String(wanted))) found.set(String(wanted), 0);
   }
@@ -32,7 +49,12 @@ function classesOf(options: Options, measured: Measured): [string, number][] {
 const check: Check<Options> = {
   measure(options, context) {
     const column = columnNamed("class-balance", options.label, context);
-    requireKind("class-balance", column, ["text", "boolean", "number", "float", "temporal", "time", "uuid"], "name a column of single values");
+    requireKind(
+      "class-balance",
+      column,
+      ["text", "boolean", "number", "float", "temporal", "time", "uuid"],
+      "name a column of single values",
+    );
     const name = sqlName(column.name);
     return {
       labelled: `count(${name})`,
@@ -49,7 +71,11 @@ const check: Check<Options> = {
     const column = `\`${options.label}\``;
     if (total === 0) return { status: "failed", message: `${column} holds no class at all`, measured: facts };
     if (classes.length > maxClasses) {
-      return { status: "failed", message: `${column} has more than ${maxClasses} different values, so it holds no classes`, measured: facts };
+      return {
+        status: "failed",
+        message: `${column} has more than ${maxClasses} different values, so it holds no classes`,
+        measured: facts,
+      };
     }
     const [largest, most] = classes[0]!;
     const [smallest, fewest] = classes.at(-1)!;
@@ -57,8 +83,11 @@ const check: Check<Options> = {
     Object.assign(facts, { largest, largest_rows: most, smallest, smallest_rows: fewest });
     const problems: string[] = [];
     const below = (limit: number, share: boolean): string[] =>
-      classes.filter(([, rows]) => (share ? rows / total : rows) < limit).map(([name, rows]) => `\`${name}\` has ${rows} (${percent(rows / total)})`);
-    const name = (list: string[]): string => list.slice(-5).join(", ") + (list.length > 5 ? ` and ${list.length - 5} more` : "");
+      classes
+        .filter(([, rows]) => (share ? rows / total : rows) < limit)
+        .map(([name, rows]) => `\`${name}\` has ${rows} (${percent(rows / total)})`);
+    const name = (list: string[]): string =>
+      list.slice(-5).join(", ") + (list.length > 5 ? ` and ${list.length - 5} more` : "");
     if (options.min_share !== undefined) {
       const small = below(options.min_share, true);
       if (small.length > 0) problems.push(`${name(small)}, less than ${percent(options.min_share)} of ${total} rows`);
@@ -71,10 +100,16 @@ const check: Check<Options> = {
       const times = Number.isFinite(ratio) ? `${shortNumber(ratio)} times` : "infinitely many times";
       problems.push(`\`${largest}\` is ${times} as frequent as \`${smallest}\`, more than ${options.max_ratio}`);
     }
-    const absent = (options.classes ?? []).filter((wanted) => classes.some(([found, rows]) => found === String(wanted) && rows === 0));
+    const absent = (options.classes ?? []).filter((wanted) =>
+      classes.some(([found, rows]) => found === String(wanted) && rows === 0),
+    );
     if (absent.length > 0) problems.push(`there is no row of ${absent.map((wanted) => `\`${wanted}\``).join(", ")}`);
     return problems.length === 0
-      ? { status: "passed", message: `${column} has ${classes.length} classes, from ${percent(fewest / total)} to ${percent(most / total)}`, measured: facts }
+      ? {
+          status: "passed",
+          message: `${column} has ${classes.length} classes, from ${percent(fewest / total)} to ${percent(most / total)}`,
+          measured: facts,
+        }
       : { status: "failed", message: `${column}: ${problems.join("; ")}`, measured: facts };
   },
 };
@@ -86,6 +121,11 @@ export default defineCheck({
   options,
   needs: [],
   capabilities: { rows: false },
-  examples: [{ title: "Every species is at least a twentieth", yaml: "check: class-balance\nlabel: species\nmin_share: 0.05\nmax_ratio: 10\non_fail: warn\n" }],
+  examples: [
+    {
+      title: "Every species is at least a twentieth",
+      yaml: "check: class-balance\nlabel: species\nmin_share: 0.05\nmax_ratio: 10\non_fail: warn\n",
+    },
+  ],
   load: async () => check,
 });

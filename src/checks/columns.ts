@@ -1,5 +1,14 @@
 import * as z from "zod";
-import { defineCheck, formatType, nearest, sqlName, type Check, type CheckContext, type Measured, type Sql } from "../core/index.ts";
+import {
+  defineCheck,
+  formatType,
+  nearest,
+  sqlName,
+  type Check,
+  type CheckContext,
+  type Measured,
+  type Sql,
+} from "../core/index.ts";
 import { listNames } from "./shared/columns.ts";
 import { countOf } from "./shared/numbers.ts";
 
@@ -14,7 +23,9 @@ const wanted = z.union([
 const options = z.strictObject({
   columns: z
     .record(z.string(), wanted)
-    .describe("Name → type (`long`, `string`, `decimal(18,2)`, `list<string>`, or `any`), or `{ type, required, optional }`."),
+    .describe(
+      "Name → type (`long`, `string`, `decimal(18,2)`, `list<string>`, or `any`), or `{ type, required, optional }`.",
+    ),
   extra: z.boolean().default(true).describe("Columns that are not named are allowed. Default true."),
   order: z.boolean().default(false).describe("The named columns come in this order. Default false."),
 });
@@ -62,12 +73,14 @@ function problems(options: Options, context: CheckContext, measured: Measured): 
   }
   if (!options.extra) {
     const extra = [...actual.keys()].filter((name) => !Object.hasOwn(options.columns, name) && name !== context.split);
-    if (extra.length > 0) found.push(`${listNames(extra)} ${extra.length === 1 ? "is" : "are"} not part of the contract`);
+    if (extra.length > 0)
+      found.push(`${listNames(extra)} ${extra.length === 1 ? "is" : "are"} not part of the contract`);
   }
   if (options.order) {
     const expected = wants.map((want) => want.name).filter((name) => actual.has(name));
     const order = [...actual.keys()].filter((name) => Object.hasOwn(options.columns, name));
-    if (expected.join("\0") !== order.join("\0")) found.push(`the order is ${listNames(order)}, not ${listNames(expected)}`);
+    if (expected.join("\0") !== order.join("\0"))
+      found.push(`the order is ${listNames(order)}, not ${listNames(expected)}`);
   }
   return found;
 }

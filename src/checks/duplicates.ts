@@ -5,7 +5,10 @@ import { countOf, ofRows } from "./shared/numbers.ts";
 import { namesOf } from "./shared/rows.ts";
 
 const options = z.strictObject({
-  ignore: z.array(z.string()).default([]).describe("Columns that do not count: a time of receipt, a generated identifier. Default: none."),
+  ignore: z
+    .array(z.string())
+    .default([])
+    .describe("Columns that do not count: a time of receipt, a generated identifier. Default: none."),
 });
 type Options = z.output<typeof options>;
 
@@ -31,17 +34,25 @@ const check: Check<Options> = {
   judge(options, measured) {
     const rows = countOf(measured["rows"]);
     const failing = countOf(measured["failing"]);
-    const without = options.ignore.length === 0 ? "" : ` (without ${options.ignore.map((name) => `\`${name}\``).join(", ")})`;
+    const without =
+      options.ignore.length === 0 ? "" : ` (without ${options.ignore.map((name) => `\`${name}\``).join(", ")})`;
     const facts = { rows, failing };
     return failing === 0
       ? { status: "passed", message: `no row${without} is there twice among ${rows} rows`, failing, measured: facts }
-      : { status: "failed", message: `${ofRows(failing, rows)} repeat an earlier row exactly${without}`, failing, measured: facts };
+      : {
+          status: "failed",
+          message: `${ofRows(failing, rows)} repeat an earlier row exactly${without}`,
+          failing,
+          measured: facts,
+        };
   },
 
   qualify(options, context) {
     const columns = compared(options, context);
     const names = namesOf(columns).join(", ");
-    const rest = namesOf(context.columns.filter((column) => !columns.includes(column) && typeof column.type === "string"));
+    const rest = namesOf(
+      context.columns.filter((column) => !columns.includes(column) && typeof column.type === "string"),
+    );
     const order = rest.length === 0 ? "" : ` ORDER BY ${rest.join(", ")}`;
     return `(row_number() OVER (${columns.length === 0 ? "" : `PARTITION BY ${names}`}${order}) > 1)`;
   },
@@ -58,7 +69,10 @@ export default defineCheck({
   capabilities: { rows: true },
   examples: [
     { title: "Drop exact copies", yaml: "check: duplicates\non_fail: reject\n" },
-    { title: "Copies that differ in the time of receipt only", yaml: "check: duplicates\nignore: [received_at]\non_fail: warn\n" },
+    {
+      title: "Copies that differ in the time of receipt only",
+      yaml: "check: duplicates\nignore: [received_at]\non_fail: warn\n",
+    },
   ],
   load: async () => check,
 });

@@ -1,5 +1,13 @@
 import * as z from "zod";
-import { defineCheck, sqlName, sqlString, type Check, type CheckContext, type Column, type Sql } from "../core/index.ts";
+import {
+  defineCheck,
+  sqlName,
+  sqlString,
+  type Check,
+  type CheckContext,
+  type Column,
+  type Sql,
+} from "../core/index.ts";
 import { columnShape, columnsOf, hasOneOfColumns, listNames, oneOfColumns, shownValue } from "./shared/columns.ts";
 import { countOf, ofRows } from "./shared/numbers.ts";
 import { namesOf, noneIsNull, rowsOf } from "./shared/rows.ts";
@@ -8,13 +16,21 @@ const options = z
   .strictObject({
     ...columnShape,
     dataset: z.string().describe("Dataset that must hold the values, in its current version."),
-    references: z.array(z.string()).min(1).optional().describe("Columns of that dataset, in the same order. Default: the same names."),
+    references: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe("Columns of that dataset, in the same order. Default: the same names."),
   })
   .refine(hasOneOfColumns, oneOfColumns)
-  .refine(({ column, columns, references }) => references === undefined || references.length === (columns?.length ?? (column === undefined ? 0 : 1)), {
-    message: "`references` needs as many columns as `columns`",
-    path: ["references"],
-  });
+  .refine(
+    ({ column, columns, references }) =>
+      references === undefined || references.length === (columns?.length ?? (column === undefined ? 0 : 1)),
+    {
+      message: "`references` needs as many columns as `columns`",
+      path: ["references"],
+    },
+  );
 type Options = z.output<typeof options>;
 
 /** The keys that exist, without nulls: one null in them would make `NOT IN` null for every row, which hides failures. */
@@ -28,7 +44,9 @@ const check: Check<Options> = {
     const columns = columnsOf("foreign-key", options, context);
     const match = namesOf(columns, "d").map((name, index) => `${name} = o.k${index}`);
     const orphans = `(SELECT ${namesOf(columns).join(", ")} FROM data WHERE ${noneIsNull(columns)}) AS d ANTI JOIN ${known(columns, options, context)} AS o ON ${match.join(" AND ")}`;
-    return { orphans: `(SELECT CAST(to_json({failing: count(*), example: min(${shown(columns)})}) AS VARCHAR) FROM ${orphans})` };
+    return {
+      orphans: `(SELECT CAST(to_json({failing: count(*), example: min(${shown(columns)})}) AS VARCHAR) FROM ${orphans})`,
+    };
   },
 
   judge(options, measured, context) {
@@ -36,9 +54,20 @@ const check: Check<Options> = {
     const rows = countOf(measured["rows"]);
     const { failing, example } = JSON.parse(String(measured["orphans"])) as { failing: number; example: string | null };
     const facts = { rows, failing };
-    if (failing === 0) return { status: "passed", message: `${names} is in \`${options.dataset}\` for all ${rows} rows`, failing, measured: facts };
+    if (failing === 0)
+      return {
+        status: "passed",
+        message: `${names} is in \`${options.dataset}\` for all ${rows} rows`,
+        failing,
+        measured: facts,
+      };
     const shownExample = example === null ? "" : `, for instance \`${example}\``;
-    return { status: "failed", message: `${names} is not in \`${options.dataset}\` for ${ofRows(failing, rows)}${shownExample}`, failing, measured: facts };
+    return {
+      status: "failed",
+      message: `${names} is not in \`${options.dataset}\` for ${ofRows(failing, rows)}${shownExample}`,
+      failing,
+      measured: facts,
+    };
   },
 
   failing(options, context) {
@@ -65,6 +94,11 @@ export default defineCheck({
   options,
   needs: [],
   capabilities: { rows: true },
-  examples: [{ title: "Orders of customers that exist", yaml: "check: foreign-key\ncolumn: customer_id\ndataset: customers\nreferences: [id]\n" }],
+  examples: [
+    {
+      title: "Orders of customers that exist",
+      yaml: "check: foreign-key\ncolumn: customer_id\ndataset: customers\nreferences: [id]\n",
+    },
+  ],
   load: async () => check,
 });

@@ -9,7 +9,9 @@ const options = z
     ...columnShape,
     format: z
       .enum(Object.keys(textFormats) as [string, ...string[]])
-      .describe(`What the text must be: ${Object.keys(textFormats).join(", ")}. Addresses are judged by their form, not by asking anybody.`),
+      .describe(
+        `What the text must be: ${Object.keys(textFormats).join(", ")}. Addresses are judged by their form, not by asking anybody.`,
+      ),
   })
   .refine(hasOneOfColumns, oneOfColumns);
 type Options = z.output<typeof options>;

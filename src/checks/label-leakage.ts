@@ -5,14 +5,25 @@ import { percent } from "./shared/numbers.ts";
 
 const options = z.strictObject({
   label: z.string().describe("Column of the label."),
-  ignore: z.array(z.string()).default([]).describe("Columns that are not given to the model, so may know the label. Default: none."),
+  ignore: z
+    .array(z.string())
+    .default([])
+    .describe("Columns that are not given to the model, so may know the label. Default: none."),
   max_power: z
     .number()
     .min(0)
     .max(1)
     .default(0.95)
-    .describe("A feature that removes this share of the errors of always guessing the commonest label leaks it. Default 0.95; 1 is a perfect predictor, 0 a useless one."),
-  sample_rows: z.number().int().min(100).max(1_000_000).default(50_000).describe("About how many rows are looked at, chosen by a hash of the row. Default 50000."),
+    .describe(
+      "A feature that removes this share of the errors of always guessing the commonest label leaks it. Default 0.95; 1 is a perfect predictor, 0 a useless one.",
+    ),
+  sample_rows: z
+    .number()
+    .int()
+    .min(100)
+    .max(1_000_000)
+    .default(50_000)
+    .describe("About how many rows are looked at, chosen by a hash of the row. Default 50000."),
 });
 type Options = z.output<typeof options>;
 
@@ -23,9 +34,14 @@ const rowsPerBin = 20;
 const maxBins = 200;
 
 function features(options: Options, context: CheckContext): Column[] {
-  const left = new Set([options.label, ...options.ignore.map((name) => columnNamed("label-leakage", name, context).name)]);
+  const left = new Set([
+    options.label,
+    ...options.ignore.map((name) => columnNamed("label-leakage", name, context).name),
+  ]);
   if (context.split !== undefined) left.add(context.split);
-  return context.columns.filter((column) => !left.has(column.name) && kindOf(column) !== "nested" && kindOf(column) !== "binary");
+  return context.columns.filter(
+    (column) => !left.has(column.name) && kindOf(column) !== "nested" && kindOf(column) !== "binary",
+  );
 }
 
 const isOrdered = (column: Column): boolean => ["number", "float", "temporal", "time"].includes(kindOf(column));
@@ -44,19 +60,33 @@ function correct(group: Sql): Sql {
 const check: Check<Options> = {
   measure(options, context) {
     const label = columnNamed("label-leakage", options.label, context);
-    requireKind("label-leakage", label, ["text", "boolean", "number", "float", "temporal", "time", "uuid"], "name a column of single values");
+    requireKind(
+      "label-leakage",
+      label,
+      ["text", "boolean", "number", "float", "temporal", "time", "uuid"],
+      "name a column of single values",
+    );
     const columns = features(options, context);
     const y = sqlName(label.name);
     const all = [label, ...columns].map((column) => sqlName(column.name)).join(", ");
     const values = columns.flatMap((column, index) => {
       const name = sqlName(column.name);
       const bins = `least(${maxBins}, greatest(2, count(*) OVER () // ${rowsPerBin}))`;
-      return [`${name} AS v${index}`, ...(isOrdered(column) ? [`CASE WHEN ${name} IS NOT NULL THEN (rank() OVER (ORDER BY ${name}) - 1) * ${bins} // count(*) OVER () END AS b${index}`] : [])];
+      return [
+        `${name} AS v${index}`,
+        ...(isOrdered(column)
+          ? [
+              `CASE WHEN ${name} IS NOT NULL THEN (rank() OVER (ORDER BY ${name}) - 1) * ${bins} // count(*) OVER () END AS b${index}`,
+            ]
+          : []),
+      ];
     });
     const classes = isOrdered(label)
       ? `CASE WHEN (SELECT count(DISTINCT ${y}) FROM sampled) > ${maxClasses} THEN CAST((rank() OVER (ORDER BY ${y}) - 1) * 10 // count(*) OVER () AS VARCHAR) ELSE CAST(${y} AS VARCHAR) END`
       : `CAST(${y} AS VARCHAR)`;
-    const powers = columns.map((column, index) => (isOrdered(column) ? `greatest(${correct(`v${index}`)}, ${correct(`b${index}`)})` : correct(`v${index}`)));
+    const powers = columns.map((column, index) =>
+      isOrdered(column) ? `greatest(${correct(`v${index}`)}, ${correct(`b${index}`)})` : correct(`v${index}`),
+    );
     const labelled = kindOf(label) === "float" ? `${y} IS NOT NULL AND isfinite(${y})` : `${y} IS NOT NULL`;
     return {
       found:
@@ -72,8 +102,18 @@ const check: Check<Options> = {
     const found = JSON.parse(String(measured["found"])) as { rows: number; base: number; correct: number[] };
     const { rows, base } = found;
     const columns = features(options, context);
-    if (rows === 0) return { status: "passed", message: `there is no row with a \`${options.label}\` to predict`, measured: { rows } };
-    if (base === rows) return { status: "passed", message: `\`${options.label}\` has one value only, so nothing can give it away`, measured: { rows } };
+    if (rows === 0)
+      return {
+        status: "passed",
+        message: `there is no row with a \`${options.label}\` to predict`,
+        measured: { rows },
+      };
+    if (base === rows)
+      return {
+        status: "passed",
+        message: `\`${options.label}\` has one value only, so nothing can give it away`,
+        measured: { rows },
+      };
     const powers = columns
       .map((column, index) => ({ name: column.name, power: (found.correct[index]! - base) / (rows - base) }))
       .sort((left, right) => right.power - left.power);
@@ -82,11 +122,18 @@ const check: Check<Options> = {
     for (const { name, power } of powers.slice(0, 20)) facts[`power:${name}`] = Math.max(0, power);
     if (leaks.length === 0) {
       const best = powers[0];
-      const said = best === undefined ? "there is no other column" : `the strongest, \`${best.name}\`, removes ${percent(Math.max(0, best.power))} of the errors of a guess`;
+      const said =
+        best === undefined
+          ? "there is no other column"
+          : `the strongest, \`${best.name}\`, removes ${percent(Math.max(0, best.power))} of the errors of a guess`;
       return { status: "passed", message: `no column predicts \`${options.label}\` alone: ${said}`, measured: facts };
     }
     const names = leaks.map(({ name, power }) => `\`${name}\` (removes ${percent(power)} of the errors of a guess)`);
-    return { status: "failed", message: `\`${options.label}\` is predicted alone by ${names.join(", ")}`, measured: facts };
+    return {
+      status: "failed",
+      message: `\`${options.label}\` is predicted alone by ${names.join(", ")}`,
+      measured: facts,
+    };
   },
 };
 
@@ -97,6 +144,11 @@ export default defineCheck({
   options,
   needs: [],
   capabilities: { rows: false },
-  examples: [{ title: "No feature knows the outcome", yaml: "check: label-leakage\nlabel: churned\nignore: [customer_id, closed_at]\n" }],
+  examples: [
+    {
+      title: "No feature knows the outcome",
+      yaml: "check: label-leakage\nlabel: churned\nignore: [customer_id, closed_at]\n",
+    },
+  ],
   load: async () => check,
 });

@@ -10,7 +10,9 @@ const options = z
     missing: z
       .array(z.string())
       .default([""])
-      .describe('Texts that stand for a missing label, without regard to case and outer spaces. Default: the empty text. `["", "unknown", "n/a"]`.'),
+      .describe(
+        'Texts that stand for a missing label, without regard to case and outer spaces. Default: the empty text. `["", "unknown", "n/a"]`.',
+      ),
     values: z
       .array(z.union([z.string(), z.number(), z.boolean()]))
       .min(1)
@@ -24,7 +26,8 @@ function failing(column: Column, { missing, values }: Options): Sql {
   const name = sqlName(column.name);
   const tests = [`${name} IS NULL`];
   if (kindOf(column) === "float") tests.push(isNotFinite(column));
-  if (kindOf(column) === "nested" && typeof column.type !== "string" && column.type.type === "list") tests.push(`len(${name}) = 0`);
+  if (kindOf(column) === "nested" && typeof column.type !== "string" && column.type.type === "list")
+    tests.push(`len(${name}) = 0`);
   if (kindOf(column) === "text" && missing.length > 0) {
     tests.push(`lower(trim(${name})) IN (${missing.map((text) => sqlString(text.trim().toLowerCase())).join(", ")})`);
   }
@@ -40,13 +43,17 @@ export default defineCheck({
   needs: [],
   capabilities: { rows: true },
   examples: [
-    { title: "Unlabelled rows are set aside", yaml: 'check: labels\ncolumn: species\nmissing: ["", unknown]\non_fail: reject\n' },
+    {
+      title: "Unlabelled rows are set aside",
+      yaml: 'check: labels\ncolumn: species\nmissing: ["", unknown]\non_fail: reject\n',
+    },
   ],
   load: async () =>
     valueCheck<Options>({
       check: "labels",
       failing,
-      problem: (_column, { values }) => (values === undefined ? "has no label" : `has no label, or one that is not among the ${values.length} classes`),
+      problem: (_column, { values }) =>
+        values === undefined ? "has no label" : `has no label, or one that is not among the ${values.length} classes`,
       holds: () => "has a label",
     }),
 });

@@ -6,12 +6,24 @@ import { valueCheck } from "./shared/values.ts";
 const options = z
   .strictObject({
     ...columnShape,
-    min: z.number().int().nonnegative().optional().describe("Shortest length: characters of text, bytes of binary, elements of a list."),
-    max: z.number().int().nonnegative().optional().describe("Longest length. How many rows may fail is `max_rows` or `max_share` here."),
+    min: z
+      .number()
+      .int()
+      .nonnegative()
+      .optional()
+      .describe("Shortest length: characters of text, bytes of binary, elements of a list."),
+    max: z
+      .number()
+      .int()
+      .nonnegative()
+      .optional()
+      .describe("Longest length. How many rows may fail is `max_rows` or `max_share` here."),
   })
   .refine(hasOneOfColumns, oneOfColumns)
   .refine(({ min, max }) => min !== undefined || max !== undefined, { message: "`min` or `max` is needed" })
-  .refine(({ min, max }) => min === undefined || max === undefined || min <= max, { message: "`min` is greater than `max`" });
+  .refine(({ min, max }) => min === undefined || max === undefined || min <= max, {
+    message: "`min` is greater than `max`",
+  });
 type Options = z.output<typeof options>;
 
 function lengthOf(column: Column): Sql {

@@ -1,5 +1,14 @@
 import * as z from "zod";
-import { defineCheck, MillraceError, sqlName, sqlString, type Column, type Measured, type Sql, type Statistics } from "../core/index.ts";
+import {
+  defineCheck,
+  MillraceError,
+  sqlName,
+  sqlString,
+  type Column,
+  type Measured,
+  type Sql,
+  type Statistics,
+} from "../core/index.ts";
 import { columnShape, hasOneOfColumns, kindOf, oneOfColumns, requireKind } from "./shared/columns.ts";
 import { valueCheck } from "./shared/values.ts";
 
@@ -8,7 +17,9 @@ const bound = z.union([z.number(), z.string().min(1)]).optional();
 const options = z
   .strictObject({
     ...columnShape,
-    min: bound.describe("Smallest value that is allowed: a number, or a date or timestamp in ISO 8601 (UTC when it names no zone)."),
+    min: bound.describe(
+      "Smallest value that is allowed: a number, or a date or timestamp in ISO 8601 (UTC when it names no zone).",
+    ),
     max: bound.describe("Largest value that is allowed. How many rows may fail is `max_rows` or `max_share` here."),
     above: bound.describe("Values must be greater than this."),
     below: bound.describe("Values must be less than this."),
@@ -28,16 +39,24 @@ const sides = [
 
 function literal(column: Column, key: string, value: number | string): Sql {
   const wrong = (expected: string): MillraceError =>
-    new MillraceError("config", `\`${key}\` of the check \`range\` is \`${value}\`, but \`${column.name}\` needs ${expected}`, {
-      where: { check: "range", column: column.name },
-    });
+    new MillraceError(
+      "config",
+      `\`${key}\` of the check \`range\` is \`${value}\`, but \`${column.name}\` needs ${expected}`,
+      {
+        where: { check: "range", column: column.name },
+      },
+    );
   if (kindOf(column) === "temporal") {
     const text = String(value).trim();
     if (!/^-?\d{4,6}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?\s?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) {
       throw wrong("a date such as `2024-01-31` or a timestamp such as `2024-01-31T12:00:00Z`");
     }
     if (column.type === "timestamptz") {
-      const zoned = /(Z|[+-]\d{2}(:?\d{2})?)$/.test(text.slice(10)) ? text : text.length === 10 ? `${text} 00:00:00Z` : `${text}Z`;
+      const zoned = /(Z|[+-]\d{2}(:?\d{2})?)$/.test(text.slice(10))
+        ? text
+        : text.length === 10
+          ? `${text} 00:00:00Z`
+          : `${text}Z`;
       return `CAST(${sqlString(zoned)} AS TIMESTAMPTZ)`;
     }
     return `CAST(${sqlString(text.replace(/\s?Z$/, ""))} AS TIMESTAMP)`;
@@ -52,7 +71,12 @@ function literal(column: Column, key: string, value: number | string): Sql {
 
 /** NaN orders above everything in the engine, which would let it pass a minimum: it is in no range, so it fails. */
 function failing(column: Column, options: Options): Sql {
-  requireKind("range", column, ["number", "float", "temporal"], "for text use `length`, `regex`, `format` or `allowed-values`");
+  requireKind(
+    "range",
+    column,
+    ["number", "float", "temporal"],
+    "for text use `length`, `regex`, `format` or `allowed-values`",
+  );
   const name = sqlName(column.name);
   const tests = sides.flatMap((side) => {
     const limit = options[side.key];

@@ -13,7 +13,8 @@ const options = z
       .string()
       .min(1)
       .refine((pattern) => !notInRe2.test(pattern), {
-        message: "look-around and back-references do not exist in RE2, whose matching is linear in time; write two checks instead",
+        message:
+          "look-around and back-references do not exist in RE2, whose matching is linear in time; write two checks instead",
       })
       .describe("Regular expression (RE2 syntax, linear in time). It may match anywhere: anchor it with `^` and `$`."),
     ignore_case: z.boolean().default(false).describe("Match without regard to case. Default false."),

@@ -4,8 +4,18 @@ import { countOf, ofRows } from "./shared/numbers.ts";
 
 const options = z
   .strictObject({
-    expression: z.string().min(1).optional().describe("Condition that every row must satisfy, in DuckDB's SQL. A row for which it is null does not."),
-    aggregate: z.string().min(1).optional().describe("Condition over all rows together, with aggregate functions; `data` is the relation: `sum(paid) <= sum(due)`."),
+    expression: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("Condition that every row must satisfy, in DuckDB's SQL. A row for which it is null does not."),
+    aggregate: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "Condition over all rows together, with aggregate functions; `data` is the relation: `sum(paid) <= sum(due)`.",
+      ),
     message: z.string().optional().describe("What is wrong when it does not hold. Default: the condition itself."),
   })
   .refine(({ expression, aggregate }) => (expression === undefined) !== (aggregate === undefined), {
@@ -18,10 +28,14 @@ const enclosed = (expression: string): Sql => `(${expression}\n)`;
 
 function rowCondition({ expression }: Options): string {
   if (expression !== undefined) return expression;
-  throw new MillraceError("config", "the check `sql` with `aggregate` is about all rows together, so it cannot reject rows", {
-    hint: "use `on_fail: warn` or `on_fail: fail`, or `expression`",
-    where: { check: "sql" },
-  });
+  throw new MillraceError(
+    "config",
+    "the check `sql` with `aggregate` is about all rows together, so it cannot reject rows",
+    {
+      hint: "use `on_fail: warn` or `on_fail: fail`, or `expression`",
+      where: { check: "sql" },
+    },
+  );
 }
 
 const failing = (options: Options): Sql => `NOT coalesce(CAST(${enclosed(rowCondition(options))} AS BOOLEAN), false)`;
@@ -37,14 +51,17 @@ const check: Check<Options> = {
     const rows = countOf(measured["rows"]);
     if (options.aggregate !== undefined) {
       const holds = countOf(measured["holds"]) === 1;
-      const message = holds ? `\`${options.aggregate}\` holds` : (options.message ?? `\`${options.aggregate}\` does not hold`);
+      const message = holds
+        ? `\`${options.aggregate}\` holds`
+        : (options.message ?? `\`${options.aggregate}\` does not hold`);
       return { status: holds ? "passed" : "failed", message, measured: { rows, holds } };
     }
     const count = countOf(measured["failing"]);
     const said = options.message === undefined ? `\`${options.expression}\` does not hold` : options.message;
     return {
       status: count === 0 ? "passed" : "failed",
-      message: count === 0 ? `\`${options.expression}\` holds in all ${rows} rows` : `${said} in ${ofRows(count, rows)}`,
+      message:
+        count === 0 ? `\`${options.expression}\` holds in all ${rows} rows` : `${said} in ${ofRows(count, rows)}`,
       failing: count,
       measured: { rows, failing: count },
     };
@@ -63,8 +80,14 @@ export default defineCheck({
   needs: [],
   capabilities: { rows: true },
   examples: [
-    { title: "A relation between columns", yaml: "check: sql\nexpression: shipped_at >= ordered_at or shipped_at is null\non_fail: reject\n" },
-    { title: "A condition over all rows", yaml: "check: sql\naggregate: sum(paid) <= sum(due)\nmessage: more was paid than was due\n" },
+    {
+      title: "A relation between columns",
+      yaml: "check: sql\nexpression: shipped_at >= ordered_at or shipped_at is null\non_fail: reject\n",
+    },
+    {
+      title: "A condition over all rows",
+      yaml: "check: sql\naggregate: sum(paid) <= sum(due)\nmessage: more was paid than was due\n",
+    },
   ],
   load: async () => check,
 });

@@ -8,13 +8,23 @@ const options = z
     column: z.string().describe("Column to measure."),
     of: z
       .enum(["mean", "stddev", "sum", "median", "quantile", "distinct", "null-share", "not-finite"])
-      .describe("What is measured: `distinct` counts different values, `null-share` is 0 to 1, `not-finite` counts NaN and infinities; the others leave those out."),
-    q: z.number().min(0).max(1).optional().describe("`of: quantile`: which one, 0 to 1. Quantiles are approximate (t-digest), about 1 % in rank."),
+      .describe(
+        "What is measured: `distinct` counts different values, `null-share` is 0 to 1, `not-finite` counts NaN and infinities; the others leave those out.",
+      ),
+    q: z
+      .number()
+      .min(0)
+      .max(1)
+      .optional()
+      .describe("`of: quantile`: which one, 0 to 1. Quantiles are approximate (t-digest), about 1 % in rank."),
     min: z.number().optional().describe("Smallest value that the measure may have."),
     max: z.number().optional().describe("Largest value that the measure may have."),
   })
   .refine(({ min, max }) => min !== undefined || max !== undefined, { message: "`min` or `max` is needed" })
-  .refine(({ of, q }) => (of === "quantile") === (q !== undefined), { message: "`q` belongs to `of: quantile`, which needs it", path: ["q"] });
+  .refine(({ of, q }) => (of === "quantile") === (q !== undefined), {
+    message: "`q` belongs to `of: quantile`, which needs it",
+    path: ["q"],
+  });
 type Options = z.output<typeof options>;
 
 function expression(column: Column, { of, q }: Options): Sql {
@@ -25,7 +35,12 @@ function expression(column: Column, { of, q }: Options): Sql {
     requireKind("statistic", column, ["float"], "only `float` and `double` have NaN and infinities");
     return `count(*) FILTER (WHERE NOT isfinite(${name}))`;
   }
-  requireKind("statistic", column, ["number", "float"], "`distinct` and `null-share` are for every type, the others for numbers");
+  requireKind(
+    "statistic",
+    column,
+    ["number", "float"],
+    "`distinct` and `null-share` are for every type, the others for numbers",
+  );
   const value = `CAST(${name} AS DOUBLE)`;
   const finite = kindOf(column) === "float" ? ` FILTER (WHERE isfinite(${name}))` : "";
   switch (of) {
@@ -45,13 +60,20 @@ function expression(column: Column, { of, q }: Options): Sql {
 }
 
 const check: Check<Options> = {
-  measure: (options, context) => ({ value: `CAST(${expression(columnNamed("statistic", options.column, context), options)} AS DOUBLE)` }),
+  measure: (options, context) => ({
+    value: `CAST(${expression(columnNamed("statistic", options.column, context), options)} AS DOUBLE)`,
+  }),
 
   judge(options, measured) {
     const what = options.of === "quantile" ? `quantile ${options.q}` : options.of.replace("-", " ");
     const value = numberOf(measured["value"]);
     const subject = `the ${what} of \`${options.column}\``;
-    if (value === null) return { status: "failed", message: `${subject} does not exist: there are too few values`, measured: { value: null } };
+    if (value === null)
+      return {
+        status: "failed",
+        message: `${subject} does not exist: there are too few values`,
+        measured: { value: null },
+      };
     const shown = options.of === "null-share" ? percent(value) : shortNumber(value);
     const problems: string[] = [];
     if (options.min !== undefined && value < options.min) problems.push(`less than ${options.min}`);
@@ -65,7 +87,9 @@ const check: Check<Options> = {
 
   fromStatistics(options, statistics) {
     const nulls = statistics.columns[options.column]?.nulls;
-    return options.of === "null-share" && nulls !== undefined && statistics.rows > 0 ? { value: nulls / statistics.rows } : undefined;
+    return options.of === "null-share" && nulls !== undefined && statistics.rows > 0
+      ? { value: nulls / statistics.rows }
+      : undefined;
   },
 };
 
@@ -77,7 +101,10 @@ export default defineCheck({
   needs: [],
   capabilities: { rows: false },
   examples: [
-    { title: "The mean temperature is plausible", yaml: "check: statistic\ncolumn: temperature\nof: mean\nmin: -10\nmax: 35\n" },
+    {
+      title: "The mean temperature is plausible",
+      yaml: "check: statistic\ncolumn: temperature\nof: mean\nmin: -10\nmax: 35\n",
+    },
     { title: "At least three classes", yaml: "check: statistic\ncolumn: label\nof: distinct\nmin: 3\n" },
   ],
   load: async () => check,

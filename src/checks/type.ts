@@ -24,7 +24,9 @@ const options = z
       .refine((type) => Object.hasOwn(engineTypes, type) || parseDecimal(type) !== undefined, {
         message: `the types are ${Object.keys(engineTypes).join(", ")} and decimal(precision,scale)`,
       })
-      .describe("Type that every text must be a value of: `boolean`, `int`, `long`, `float`, `double`, `decimal(18,2)`, `date`, `time`, `timestamp`, `timestamptz` or `uuid`."),
+      .describe(
+        "Type that every text must be a value of: `boolean`, `int`, `long`, `float`, `double`, `decimal(18,2)`, `date`, `time`, `timestamp`, `timestamptz` or `uuid`.",
+      ),
   })
   .refine(hasOneOfColumns, oneOfColumns);
 type Options = z.output<typeof options>;
@@ -52,7 +54,12 @@ export default defineCheck({
   options,
   needs: [],
   capabilities: { rows: true },
-  examples: [{ title: "Amounts that arrive as text", yaml: "check: type\ncolumn: amount\ntype: decimal(18,2)\non_fail: reject\n" }],
+  examples: [
+    {
+      title: "Amounts that arrive as text",
+      yaml: "check: type\ncolumn: amount\ntype: decimal(18,2)\non_fail: reject\n",
+    },
+  ],
   load: async () =>
     valueCheck<Options>({
       check: "type",

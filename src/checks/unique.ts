@@ -1,6 +1,22 @@
 import * as z from "zod";
-import { defineCheck, MillraceError, sqlString, type Check, type CheckContext, type Column, type Sql } from "../core/index.ts";
-import { columnNamed, columnShape, columnsOf, hasOneOfColumns, listNames, oneOfColumns, shownValue } from "./shared/columns.ts";
+import {
+  defineCheck,
+  MillraceError,
+  sqlString,
+  type Check,
+  type CheckContext,
+  type Column,
+  type Sql,
+} from "../core/index.ts";
+import {
+  columnNamed,
+  columnShape,
+  columnsOf,
+  hasOneOfColumns,
+  listNames,
+  oneOfColumns,
+  shownValue,
+} from "./shared/columns.ts";
 import { countOf, ofRows } from "./shared/numbers.ts";
 import { namesOf, noneIsNull, rowsOf, totalOrder } from "./shared/rows.ts";
 
@@ -8,16 +24,24 @@ const options = z
   .strictObject({
     ...columnShape,
     column: z.string().optional().describe("Column whose values must be unique."),
-    columns: z.array(z.string()).min(1).optional().describe("Columns whose values together must be unique. Rows with a null in them are not compared."),
+    columns: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe("Columns whose values together must be unique. Rows with a null in them are not compared."),
     order_by: z
       .array(z.string())
       .min(1)
       .optional()
-      .describe("With `on_fail: reject`, the first row in this order is kept: `[updated_at desc, id]`. Default: the smallest row by all columns."),
+      .describe(
+        "With `on_fail: reject`, the first row in this order is kept: `[updated_at desc, id]`. Default: the smallest row by all columns.",
+      ),
     previous: z
       .boolean()
       .default(true)
-      .describe("Compare with the rows that are already in the dataset as well. Default true; costs a read of these columns of the dataset."),
+      .describe(
+        "Compare with the rows that are already in the dataset as well. Default true; costs a read of these columns of the dataset.",
+      ),
   })
   .refine(hasOneOfColumns, oneOfColumns);
 type Options = z.output<typeof options>;
@@ -46,14 +70,20 @@ const check: Check<Options> = {
   judge(options, measured, context) {
     const names = listNames(columnsOf("unique", options, context).map((column) => column.name));
     const rows = countOf(measured["rows"]);
-    const { repeated, example } = JSON.parse(String(measured["within"])) as { repeated: number; example: string | null };
+    const { repeated, example } = JSON.parse(String(measured["within"])) as {
+      repeated: number;
+      example: string | null;
+    };
     const known = measured["known"] === undefined ? 0 : countOf(measured["known"]);
     const failing = repeated + known;
     const facts = { rows, failing, repeated, known };
-    if (failing === 0) return { status: "passed", message: `${names} is unique in all ${rows} rows`, failing, measured: facts };
+    if (failing === 0)
+      return { status: "passed", message: `${names} is unique in all ${rows} rows`, failing, measured: facts };
     const parts: string[] = [];
     if (repeated > 0) {
-      parts.push(`${names} repeats an earlier value in ${ofRows(repeated, rows)}${example === null ? "" : `, for instance \`${example}\``}`);
+      parts.push(
+        `${names} repeats an earlier value in ${ofRows(repeated, rows)}${example === null ? "" : `, for instance \`${example}\``}`,
+      );
     }
     if (known > 0) parts.push(`${names} is already in the dataset for ${ofRows(known, rows)}`);
     return { status: "failed", message: parts.join("; "), failing, measured: facts };
@@ -94,13 +124,18 @@ function sameKey(context: CheckContext, alias = "d"): Sql {
 }
 
 /** Rows that new ones may not collide with. In `merge` an earlier row of the same key gives way, so it is no collision; an unknown mode is taken for that. */
-function earlierRows(columns: Column[], options: Options, context: CheckContext): { rows: Sql; replaced: boolean } | undefined {
+function earlierRows(
+  columns: Column[],
+  options: Options,
+  context: CheckContext,
+): { rows: Sql; replaced: boolean } | undefined {
   if (context.previous === undefined || !options.previous) return undefined;
   const names = new Set(columns.map((column) => column.name));
   const merges = (context.mode ?? "merge") === "merge" && context.key.length > 0;
   if (merges && context.key.every((name) => names.has(name))) return undefined;
   const earlier = context.previousColumns;
-  if (earlier !== undefined && !columns.every((column) => earlier.some((other) => other.name === column.name))) return undefined;
+  if (earlier !== undefined && !columns.every((column) => earlier.some((other) => other.name === column.name)))
+    return undefined;
   return { rows: rowsOf(context.previous), replaced: merges };
 }
 
@@ -117,7 +152,8 @@ function order(options: Options, context: CheckContext): Sql {
     return `${namesOf([column])[0]} ${!exact && match?.[2]?.toLowerCase() === "desc" ? "DESC" : "ASC"} NULLS LAST`;
   });
   const terms = [...wanted, ...totalOrder(context)];
-  if (terms.length === 0) throw new MillraceError("config", "the check `unique` needs `order_by`: no column can be ordered");
+  if (terms.length === 0)
+    throw new MillraceError("config", "the check `unique` needs `order_by`: no column can be ordered");
   return terms.join(", ");
 }
 

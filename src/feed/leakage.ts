@@ -26,11 +26,23 @@ const maxStrata = 1000;
  * every column but the split and the key of the dataset. With `stratify`, how evenly the strata are spread as well, which only warns.
  * Gives no result for `leakage: off` and no strata.
  */
-export async function leakageChecks(spec: SplitSpec, request: LeakageRequest, engine: Querying): Promise<CheckResult[]> {
+export async function leakageChecks(
+  spec: SplitSpec,
+  request: LeakageRequest,
+  engine: Querying,
+): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
-  if (spec.leakage !== "off") results.push(await guarded("split-leakage", spec, () => measureLeakage(spec, request, engine), request.signal));
+  if (spec.leakage !== "off")
+    results.push(await guarded("split-leakage", spec, () => measureLeakage(spec, request, engine), request.signal));
   if (spec.stratify !== undefined && spec.by === "random") {
-    results.push(await guarded("split-balance", { ...spec, leakage: "warn" }, () => measureBalance(spec, request, engine), request.signal));
+    results.push(
+      await guarded(
+        "split-balance",
+        { ...spec, leakage: "warn" },
+        () => measureBalance(spec, request, engine),
+        request.signal,
+      ),
+    );
   }
   return results;
 }
@@ -39,7 +51,12 @@ function resultOf(check: string, onFail: "warn" | "fail", rest: Omit<CheckResult
   return { check, options: { check, on_fail: onFail }, ...rest };
 }
 
-async function guarded(check: string, spec: SplitSpec, work: () => Promise<Omit<CheckResult, "check" | "options">>, signal?: AbortSignal): Promise<CheckResult> {
+async function guarded(
+  check: string,
+  spec: SplitSpec,
+  work: () => Promise<Omit<CheckResult, "check" | "options">>,
+  signal?: AbortSignal,
+): Promise<CheckResult> {
   const onFail = spec.leakage === "fail" ? "fail" : "warn";
   try {
     const found = await work();
@@ -62,11 +79,18 @@ function allRows(relations: readonly Sql[]): Sql {
   return relations.map((relation) => `SELECT * FROM ${relation}`).join(" UNION ALL BY NAME ");
 }
 
-async function measureLeakage(spec: SplitSpec, request: LeakageRequest, engine: Querying): Promise<Omit<CheckResult, "check" | "options">> {
+async function measureLeakage(
+  spec: SplitSpec,
+  request: LeakageRequest,
+  engine: Querying,
+): Promise<Omit<CheckResult, "check" | "options">> {
   const split = sqlName(spec.into);
   const groups = spec.key === undefined ? [] : splitKey(spec, request.columns, request.key);
   // A stated group stays part of the content: the same values of two customers are two facts.
-  const identity = new Set([spec.into, ...request.key.filter((name) => !groups.some((column) => column.name === name))]);
+  const identity = new Set([
+    spec.into,
+    ...request.key.filter((name) => !groups.some((column) => column.name === name)),
+  ]);
   const content = request.columns.filter((column) => !identity.has(column.name));
   const data = `WITH data AS NOT MATERIALIZED (${allRows(request.relations)})`;
   const measured: Record<string, number> = {};
@@ -88,7 +112,9 @@ async function measureLeakage(spec: SplitSpec, request: LeakageRequest, engine: 
       failing += Number(row?.["rows"]);
       const examples = JSON.parse(String(row?.["examples"])) as string[];
       const by = groups.map((column) => `\`${column.name}\``).join(", ");
-      problems.push(`${count} group${count === 1 ? "" : "s"} of ${by} ${count === 1 ? "is" : "are"} in more than one split (${examples.map((text) => `\`${text}\``).join(", ")}${count > samples ? " …" : ""})`);
+      problems.push(
+        `${count} group${count === 1 ? "" : "s"} of ${by} ${count === 1 ? "is" : "are"} in more than one split (${examples.map((text) => `\`${text}\``).join(", ")}${count > samples ? " …" : ""})`,
+      );
     }
   }
 
@@ -117,7 +143,8 @@ async function measureLeakage(spec: SplitSpec, request: LeakageRequest, engine: 
   const message = [...problems, ...notes].join("; ");
   if (problems.length > 0) return { status: "failed", message, failing, measured };
   if (notes.length > 0) return { status: "warned", message, measured };
-  const said = groups.length > 0 ? `no group of ${groups.map((column) => `\`${column.name}\``).join(", ")} and no row` : "no row";
+  const said =
+    groups.length > 0 ? `no group of ${groups.map((column) => `\`${column.name}\``).join(", ")} and no row` : "no row";
   return { status: "passed", message: `${said} is in two splits`, failing: 0, measured };
 }
 
@@ -126,14 +153,20 @@ function strataOf(spec: SplitSpec): string[] {
 }
 
 function sharesOf(spec: SplitSpec): Record<string, number> {
-  return Object.fromEntries((["train", "validation", "test"] as const).flatMap((name) => (spec[name] ? [[name, spec[name]]] : [])));
+  return Object.fromEntries(
+    (["train", "validation", "test"] as const).flatMap((name) => (spec[name] ? [[name, spec[name]]] : [])),
+  );
 }
 
 /**
  * A pure function of the key cannot see how many rows a stratum has, so a small one may come out uneven by chance. This says
  * where, and which seed would do better.
  */
-async function measureBalance(spec: SplitSpec, request: LeakageRequest, engine: Querying): Promise<Omit<CheckResult, "check" | "options">> {
+async function measureBalance(
+  spec: SplitSpec,
+  request: LeakageRequest,
+  engine: Querying,
+): Promise<Omit<CheckResult, "check" | "options">> {
   const names = strataOf(spec);
   const stratum = `left(concat_ws(', ', ${names.map((name) => `coalesce(CAST(${sqlName(name)} AS VARCHAR), 'NULL')`).join(", ")}), 60)`;
   const rows = await engine.query(
@@ -148,7 +181,11 @@ async function measureBalance(spec: SplitSpec, request: LeakageRequest, engine: 
     strata.set(String(row["stratum"]), own);
   }
   if (strata.size > maxStrata) {
-    return { status: "warned", message: `${names.map((name) => `\`${name}\``).join(", ")} has more than ${maxStrata} strata, too many to balance`, measured: {} };
+    return {
+      status: "warned",
+      message: `${names.map((name) => `\`${name}\``).join(", ")} has more than ${maxStrata} strata, too many to balance`,
+      measured: {},
+    };
   }
   const shares = sharesOf(spec);
   const uneven: string[] = [];
@@ -160,7 +197,8 @@ async function measureBalance(spec: SplitSpec, request: LeakageRequest, engine: 
       const off = Math.abs(found - share * total);
       worst = Math.max(worst, off / total);
       // One row is what rounding takes; a fifth of what was wished for is what training notices.
-      if (off > 1 && off > 0.2 * share * total) uneven.push(`\`${name}\` has ${found} of ${total} rows in ${split}, not ${Math.round(share * total)}`);
+      if (off > 1 && off > 0.2 * share * total)
+        uneven.push(`\`${name}\` has ${found} of ${total} rows in ${split}, not ${Math.round(share * total)}`);
     }
   }
   const measured: Record<string, number> = { strata: strata.size, uneven: uneven.length, largest_deviation: worst };
@@ -168,7 +206,11 @@ async function measureBalance(spec: SplitSpec, request: LeakageRequest, engine: 
   const seed = await suggestSeed(spec, request, engine);
   if (seed !== undefined) measured["suggested_seed"] = seed;
   const hint = seed === undefined ? "" : `; \`seed: ${seed}\` would spread them better`;
-  return { status: "failed", message: `${uneven.slice(0, samples).join("; ")}${uneven.length > samples ? ` and ${uneven.length - samples} more` : ""}${hint}`, measured };
+  return {
+    status: "failed",
+    message: `${uneven.slice(0, samples).join("; ")}${uneven.length > samples ? ` and ${uneven.length - samples} more` : ""}${hint}`,
+    measured,
+  };
 }
 
 /**

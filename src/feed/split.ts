@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { formatType, MillraceError, parseDecimal, sqlName, sqlString, suggestion, type Column, type Sql } from "../core/index.ts";
+import {
+  formatType,
+  MillraceError,
+  parseDecimal,
+  sqlName,
+  sqlString,
+  suggestion,
+  type Column,
+  type Sql,
+} from "../core/index.ts";
 import type { SplitSpec } from "../pipeline/flow.ts";
 
 /*
@@ -31,7 +40,11 @@ function cuts(spec: SplitSpec): { name: SplitName; below: number }[] {
     // 0.7 + 0.1 is 0.7999999999999999 in doubles; twelve decimals are what people mean.
     all.push({ name, below: Math.round(sum * 1e12) / 1e12 });
   }
-  if (all.length === 0) throw splitError("`split` gives no share to `train`, `validation` or `test`", "for instance `train: 0.8, validation: 0.1, test: 0.1`");
+  if (all.length === 0)
+    throw splitError(
+      "`split` gives no share to `train`, `validation` or `test`",
+      "for instance `train: 0.8, validation: 0.1, test: 0.1`",
+    );
   return all;
 }
 
@@ -44,12 +57,16 @@ function columnNamed(name: string, columns: readonly Column[], setting: string):
   if (found !== undefined) return found;
   throw splitError(
     `\`${setting}\` names the column \`${name}\`, which is not there`,
-    suggestion(name, columns.map((column) => column.name)),
+    suggestion(
+      name,
+      columns.map((column) => column.name),
+    ),
     name,
   );
 }
 
-const list = (value: string | string[] | undefined): string[] => (value === undefined ? [] : typeof value === "string" ? [value] : value);
+const list = (value: string | string[] | undefined): string[] =>
+  value === undefined ? [] : typeof value === "string" ? [value] : value;
 
 /**
  * The columns whose values decide: `split.key`, else the key of the dataset, else all columns by name.
@@ -58,7 +75,9 @@ const list = (value: string | string[] | undefined): string[] => (value === unde
 export function splitKey(spec: SplitSpec, columns: readonly Column[], key: readonly string[]): Column[] {
   if (spec.key !== undefined) return list(spec.key).map((name) => columnNamed(name, columns, "split.key"));
   if (key.length > 0) return key.map((name) => columnNamed(name, columns, "key"));
-  return columns.filter((column) => column.name !== spec.into).toSorted((left, right) => (left.name < right.name ? -1 : 1));
+  return columns
+    .filter((column) => column.name !== spec.into)
+    .toSorted((left, right) => (left.name < right.name ? -1 : 1));
 }
 
 /**
@@ -112,7 +131,8 @@ export function splitExpression(spec: SplitSpec, columns: readonly Column[], key
 
 /** The first 13 hexadecimal digits of the hash, as SQL. */
 function hashText(seed: number | Sql, keys: readonly Column[]): Sql {
-  const start = typeof seed === "number" ? sqlString(`${seed}${separator}`) : `CAST(${seed} AS VARCHAR) || ${sqlString(separator)}`;
+  const start =
+    typeof seed === "number" ? sqlString(`${seed}${separator}`) : `CAST(${seed} AS VARCHAR) || ${sqlString(separator)}`;
   return `left(md5(${start} || ${keys.map(canonicalText).join(` || ${sqlString(separator)} || `)}), ${hexDigits})`;
 }
 
@@ -123,9 +143,12 @@ function hashExpression(spec: SplitSpec, keys: readonly Column[], seed: number |
   if (all.length === 1) return sqlString(last.name);
   const hash = hashText(seed, keys);
   // u < cut is h < cut · 2^52; hexadecimal texts of one length order as their numbers do, which saves the engine a conversion.
-  const cases = all
-    .slice(0, -1)
-    .map((cut) => `WHEN ${hash} < '${Math.ceil(cut.below * range).toString(16).padStart(hexDigits, "0")}' THEN ${sqlString(cut.name)}`);
+  const cases = all.slice(0, -1).map(
+    (cut) =>
+      `WHEN ${hash} < '${Math.ceil(cut.below * range)
+        .toString(16)
+        .padStart(hexDigits, "0")}' THEN ${sqlString(cut.name)}`,
+  );
   return `CASE ${cases.join(" ")} ELSE ${sqlString(last.name)} END`;
 }
 
@@ -136,7 +159,8 @@ export function splitWithSeed(spec: SplitSpec, columns: readonly Column[], key: 
 
 /** The same function in TypeScript, over canonical texts of the key in order; null for null. For `by: random` only. */
 export function splitOf(spec: SplitSpec, keyTexts: readonly (string | null)[]): SplitName {
-  if (spec.by === "time") throw new MillraceError("usage", "`splitOf` is for `by: random`; with `by: time` compare with the boundaries");
+  if (spec.by === "time")
+    throw new MillraceError("usage", "`splitOf` is for `by: random`; with `by: time` compare with the boundaries");
   const text = [String(spec.seed), ...keyTexts.map((value) => value ?? nullText)].join(separator);
   const hash = createHash("md5").update(text, "utf8").digest("hex").slice(0, hexDigits);
   const position = Number.parseInt(hash, 16) / range;
@@ -147,7 +171,10 @@ export function splitOf(spec: SplitSpec, keyTexts: readonly (string | null)[]): 
 function timeExpression(spec: SplitSpec, columns: readonly Column[]): Sql {
   const { boundaries } = spec;
   if (spec.column === undefined || boundaries === undefined) {
-    throw splitError("`split.by` is `time`, but `split.column` and `split.boundaries` do not say where to cut", "set both");
+    throw splitError(
+      "`split.by` is `time`, but `split.column` and `split.boundaries` do not say where to cut",
+      "set both",
+    );
   }
   const column = columnNamed(spec.column, columns, "split.column");
   if (boundaries.validation === undefined && boundaries.test === undefined) {
@@ -156,10 +183,18 @@ function timeExpression(spec: SplitSpec, columns: readonly Column[]): Sql {
   const cases: Sql[] = [];
   for (const name of ["test", "validation"] as const) {
     const boundary = boundaries[name];
-    if (boundary !== undefined) cases.push(`WHEN ${sqlName(column.name)} >= ${boundarySql(boundary, column, name)} THEN ${sqlString(name)}`);
+    if (boundary !== undefined)
+      cases.push(`WHEN ${sqlName(column.name)} >= ${boundarySql(boundary, column, name)} THEN ${sqlString(name)}`);
   }
-  if (boundaries.validation !== undefined && boundaries.test !== undefined && order(boundaries.validation) > order(boundaries.test)) {
-    throw splitError(`\`split.boundaries.validation\` is \`${boundaries.validation}\`, after \`test\` at \`${boundaries.test}\``, "validation comes before test");
+  if (
+    boundaries.validation !== undefined &&
+    boundaries.test !== undefined &&
+    order(boundaries.validation) > order(boundaries.test)
+  ) {
+    throw splitError(
+      `\`split.boundaries.validation\` is \`${boundaries.validation}\`, after \`test\` at \`${boundaries.test}\``,
+      "validation comes before test",
+    );
   }
   return `CASE ${cases.join(" ")} ELSE 'train' END`;
 }
@@ -170,15 +205,29 @@ const number = /^[+-]?\d+(?:\.\d+)?$/;
 
 function order(boundary: string): number {
   if (number.test(boundary)) return Number(boundary);
-  const text = boundary.replace(/\s(?=Z|[+-]\d)/, "").replace(" ", "T").replace(/([+-]\d{2})(\d{2})$/, "$1:$2").replace(/(T.*[+-]\d{2})$/, "$1:00");
+  const text = boundary
+    .replace(/\s(?=Z|[+-]\d)/, "")
+    .replace(" ", "T")
+    .replace(/([+-]\d{2})(\d{2})$/, "$1:$2")
+    .replace(/(T.*[+-]\d{2})$/, "$1:00");
   return Date.parse(hasZone(text) || text.length === 10 ? text : `${text}Z`);
 }
 
 function boundarySql(boundary: string, column: Column, name: string): Sql {
   const wrong = (needs: string): MillraceError =>
-    splitError(`\`split.boundaries.${name}\` is \`${boundary}\`, but \`${column.name}\` of type \`${formatType(column.type)}\` needs ${needs}`, "quote it in YAML", column.name);
+    splitError(
+      `\`split.boundaries.${name}\` is \`${boundary}\`, but \`${column.name}\` of type \`${formatType(column.type)}\` needs ${needs}`,
+      "quote it in YAML",
+      column.name,
+    );
   const { type } = column;
-  if (type === "int" || type === "long" || type === "float" || type === "double" || (typeof type === "string" && parseDecimal(type))) {
+  if (
+    type === "int" ||
+    type === "long" ||
+    type === "float" ||
+    type === "double" ||
+    (typeof type === "string" && parseDecimal(type))
+  ) {
     if (!number.test(boundary)) throw wrong("a number");
     return `(${boundary})`;
   }
@@ -189,11 +238,12 @@ function boundarySql(boundary: string, column: Column, name: string): Sql {
       column.name,
     );
   }
-  if (!moment.test(boundary) || Number.isNaN(order(boundary))) throw wrong("a date such as `2024-01-31` or a timestamp such as `2024-01-31T12:00:00Z`");
+  if (!moment.test(boundary) || Number.isNaN(order(boundary)))
+    throw wrong("a date such as `2024-01-31` or a timestamp such as `2024-01-31T12:00:00Z`");
   if (type === "timestamptz") {
     const zoned = hasZone(boundary) ? boundary : boundary.length === 10 ? `${boundary} 00:00:00Z` : `${boundary}Z`;
     return `CAST(${sqlString(zoned)} AS TIMESTAMPTZ)`;
   }
-  if (hasZone(boundary) && !/Z$/.test(boundary)) throw wrong("a moment without zone, because the column has none");
+  if (hasZone(boundary) && !boundary.endsWith("Z")) throw wrong("a moment without zone, because the column has none");
   return `CAST(${sqlString(boundary.replace(/\s?Z$/, ""))} AS TIMESTAMP)`;
 }

@@ -58,7 +58,9 @@ function verdictOf(checks: readonly CheckResult[]): keyof typeof marks {
 
 function optionsText(check: CheckResult): string {
   const { check: _name, on_fail, ...rest } = check.options;
-  const parts = Object.entries(rest).map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`);
+  const parts = Object.entries(rest).map(
+    ([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`,
+  );
   return [...parts, `on_fail: ${on_fail}`].join(", ");
 }
 
@@ -80,7 +82,9 @@ function checksTable(report: RunReport | undefined): string {
 
 /** Heads that begin with `#` are numbers. */
 function table(caption: string, heads: readonly string[], rows: readonly string[]): string {
-  const cells = heads.map((head) => (head.startsWith("#") ? `<th scope="col" class="number">${head.slice(1)}</th>` : `<th scope="col">${head}</th>`));
+  const cells = heads.map((head) =>
+    head.startsWith("#") ? `<th scope="col" class="number">${head.slice(1)}</th>` : `<th scope="col">${head}</th>`,
+  );
   return `<div class="scroll" tabindex="0"><table><caption>${caption}</caption><thead><tr>${cells.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
@@ -91,13 +95,17 @@ function factsOf(column: ColumnProfile): string {
   if (column.stddev !== undefined) facts.push(`standard deviation ${number(column.stddev)}`);
   if (column.quantiles?.["0.5"] !== undefined) facts.push(`median ${number(column.quantiles["0.5"])}`);
   if (column.notFinite !== undefined && column.notFinite > 0) facts.push(`${column.notFinite} not finite`);
-  if (column.length !== undefined) facts.push(`length ${column.length.min} to ${column.length.max}, mean ${number(column.length.mean)}`);
+  if (column.length !== undefined)
+    facts.push(`length ${column.length.min} to ${column.length.max}, mean ${number(column.length.mean)}`);
   return facts.join("<br>");
 }
 
 function profileTable(profile: Profile): string {
   const rows = profile.columns.map((column) => {
-    const range = column.min === undefined || column.max === undefined ? "" : `${escapeHtml(column.min)}<br>${escapeHtml(column.max)}`;
+    const range =
+      column.min === undefined || column.max === undefined
+        ? ""
+        : `${escapeHtml(column.min)}<br>${escapeHtml(column.max)}`;
     return (
       `<tr><th scope="row">${escapeHtml(column.name)}<br><span class="soft">${escapeHtml(column.type)}</span></th>` +
       `<td class="number">${column.nulls}<br><span class="soft">${escapeHtml(compactShare(column.nulls, profile.rows))}</span></td>` +
@@ -120,7 +128,10 @@ function historyTable(history: readonly HistoryEntry[]): string {
       `<td class="number">${entry.report?.rejected ?? ""}</td><td class="verdict ${verdict ?? ""}">${verdict === undefined ? "" : marks[verdict]}</td></tr>`
     );
   });
-  return historyPlot(history) + table("Versions, the newest first", ["Version", "Made", "#Rows", "#Rejected", "Verdict"], rows);
+  return (
+    historyPlot(history) +
+    table("Versions, the newest first", ["Version", "Made", "#Rows", "#Rejected", "Verdict"], rows)
+  );
 }
 
 /**
@@ -132,10 +143,18 @@ export function renderQualityHtml({ dataset, version, report, profile, history =
   const verdict = report === undefined ? undefined : verdictOf(report.checks);
   const numbers: [string, string][] = [["Rows", String(profile.rows)]];
   if (report !== undefined) {
-    numbers.push(["Read by the run", String(report.read)], ["Written", String(report.written)], ["Rejected", String(report.rejected)], ["Filtered", String(report.filtered)]);
-    for (const [split, rows] of Object.entries(report.splits ?? {})) numbers.push([`Split ${split}`, `${rows} (${compactShare(rows, report.written)})`]);
+    numbers.push(
+      ["Read by the run", String(report.read)],
+      ["Written", String(report.written)],
+      ["Rejected", String(report.rejected)],
+      ["Filtered", String(report.filtered)],
+    );
+    for (const [split, rows] of Object.entries(report.splits ?? {}))
+      numbers.push([`Split ${split}`, `${rows} (${compactShare(rows, report.written)})`]);
   }
-  const facts = numbers.map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`).join("");
+  const facts = numbers
+    .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`)
+    .join("");
   const warnings = (report?.warnings ?? []).map((warning) => `<p class="warned">${prose(warning)}</p>`).join("");
   return `<!doctype html>
 <html lang="en">

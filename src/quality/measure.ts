@@ -1,4 +1,13 @@
-import { isMillraceError, messageOf, sqlName, throwIfAborted, type Measured, type Sql, type Statistics, type Verdict } from "../core/index.ts";
+import {
+  isMillraceError,
+  messageOf,
+  sqlName,
+  throwIfAborted,
+  type Measured,
+  type Sql,
+  type Statistics,
+  type Verdict,
+} from "../core/index.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { CheckResult } from "../pipeline/report.ts";
 import type { PlannedCheck } from "./plan.ts";
@@ -16,7 +25,7 @@ type Outcome = { values: Measured } | { error: string };
 
 /** The one scan: `data` is inlined into every use, so that each reads only the columns it names. */
 function scan(relation: Sql, measures: readonly Sql[]): Sql {
-  return `WITH data AS NOT MATERIALIZED (SELECT * FROM ${relation}) SELECT ${["count(*) AS \"rows\"", ...measures].join(", ")} FROM data`;
+  return `WITH data AS NOT MATERIALIZED (SELECT * FROM ${relation}) SELECT ${['count(*) AS "rows"', ...measures].join(", ")} FROM data`;
 }
 
 /**
@@ -57,7 +66,11 @@ async function tryMeasure(
   throwIfAborted(signal);
   try {
     const names = checks.map((check, index) =>
-      Object.entries(check.definition.measure(check.options, check.context)).map(([key, sql]) => ({ key, sql, alias: `c${index}_${key}` })),
+      Object.entries(check.definition.measure(check.options, check.context)).map(([key, sql]) => ({
+        key,
+        sql,
+        alias: `c${index}_${key}`,
+      })),
     );
     const [row] = await engine.query(
       scan(
@@ -67,7 +80,12 @@ async function tryMeasure(
       signal,
     );
     if (row === undefined) return { error: "the engine gave no row" };
-    return { values: names.map((own) => ({ rows: row["rows"], ...Object.fromEntries(own.map(({ key, alias }) => [key, row[alias]])) })) };
+    return {
+      values: names.map((own) => ({
+        rows: row["rows"],
+        ...Object.fromEntries(own.map(({ key, alias }) => [key, row[alias]])),
+      })),
+    };
   } catch (error) {
     if (isMillraceError(error) && error.code === "aborted") throw error;
     throwIfAborted(signal);
@@ -119,6 +137,7 @@ function graded(check: PlannedCheck, verdict: Verdict, rows: number): Verdict {
   }
   const message = limit === undefined ? verdict.message : `${verdict.message}; at most ${limit} may`;
   if (spec.on_fail === "warn") return { ...verdict, status: "warned", message };
-  if (spec.on_fail === "reject" && limit === undefined) return { ...verdict, status: "warned", message: `${message}; rejected` };
+  if (spec.on_fail === "reject" && limit === undefined)
+    return { ...verdict, status: "warned", message: `${message}; rejected` };
   return { ...verdict, message };
 }

@@ -54,13 +54,17 @@ async function planCheck(
   const wrong = (message: string, hint?: string): MillraceError =>
     new MillraceError("config", `\`${place}\`: ${message}`, { where, ...(hint === undefined ? {} : { hint }) });
 
-  const mine = Object.fromEntries(Object.entries(spec).filter(([key]) => !commonKeys.includes(key) || own.includes(key)));
+  const mine = Object.fromEntries(
+    Object.entries(spec).filter(([key]) => !commonKeys.includes(key) || own.includes(key)),
+  );
   const parsed = facts.options.safeParse(mine);
   if (!parsed.success) {
     const problems = parsed.error.issues.map((issue) => {
       if (issue.code === "unrecognized_keys") {
         const known = [...new Set([...own, ...commonKeys])];
-        return issue.keys.map((key) => `\`${key}\` is not an option of the check \`${spec.check}\`; ${suggestion(key, known)}`).join("; ");
+        return issue.keys
+          .map((key) => `\`${key}\` is not an option of the check \`${spec.check}\`; ${suggestion(key, known)}`)
+          .join("; ");
       }
       const path = issue.path.map(String).join(".");
       return path === "" ? issue.message : `\`${path}\`: ${issue.message}`;
@@ -71,10 +75,16 @@ async function planCheck(
   const tolerance = toleranceOf(spec, own, wrong);
   if (!facts.capabilities.rows) {
     if (spec.on_fail === "reject") {
-      throw wrong(`the check \`${spec.check}\` is about all rows together, so it cannot reject rows`, "use `on_fail: warn` or `on_fail: fail`");
+      throw wrong(
+        `the check \`${spec.check}\` is about all rows together, so it cannot reject rows`,
+        "use `on_fail: warn` or `on_fail: fail`",
+      );
     }
     if (tolerance.rows !== undefined || tolerance.share !== undefined) {
-      throw wrong(`the check \`${spec.check}\` is about all rows together, so no number of rows may fail`, `\`millrace describe check ${spec.check}\` lists its limits`);
+      throw wrong(
+        `the check \`${spec.check}\` is about all rows together, so no number of rows may fail`,
+        `\`millrace describe check ${spec.check}\` lists its limits`,
+      );
     }
   }
 
@@ -105,7 +115,9 @@ function toleranceOf(
   const rows = named["max_rows"] ?? (own.includes("max") ? undefined : spec.max);
   if (rows !== undefined) {
     if (typeof rows !== "number" || !Number.isInteger(rows) || rows < 0) {
-      throw wrong(`\`${named["max_rows"] === undefined ? "max" : "max_rows"}\` is \`${String(rows)}\`, but it counts rows: 0, 1, 2 …`);
+      throw wrong(
+        `\`${named["max_rows"] === undefined ? "max" : "max_rows"}\` is \`${JSON.stringify(rows)}\`, but it counts rows: 0, 1, 2 …`,
+      );
     }
     tolerance.rows = rows;
   }
@@ -114,7 +126,10 @@ function toleranceOf(
 }
 
 /** The predicates of rows that a check moves out: over single rows, and over their place among others. */
-export function rejectingSql(planned: Pick<PlannedCheck, "definition" | "options" | "context">): { row?: Sql; window?: Sql } {
+export function rejectingSql(planned: Pick<PlannedCheck, "definition" | "options" | "context">): {
+  row?: Sql;
+  window?: Sql;
+} {
   const { definition, options, context } = planned;
   const row = definition.failing?.(options, context);
   const window = definition.qualify?.(options, context);

@@ -1,7 +1,7 @@
 import { escapeHtml } from "./escape.ts";
 import type { HistoryEntry } from "./html.ts";
 import type { ColumnProfile } from "./profile.ts";
-import { compactNumber, compactShare } from "./profile-text.ts";
+import { compactNumber, compactShare, cut } from "./profile-text.ts";
 
 const width = 240;
 
@@ -49,7 +49,7 @@ function valuesPlot(name: string, values: readonly { value: string; rows: number
   const [line, left] = [16, 130];
   const most = Math.max(...values.map((value) => value.rows), 1);
   const rows = values.map(({ value, rows }, index) => {
-    const shown = value === "" ? '""' : [...value].length > 18 ? `${[...value].slice(0, 17).join("")}…` : value;
+    const shown = value === "" ? '""' : cut(value, 18);
     const size = (rows / most) * (width - left - 44);
     return (
       `<text x="${left - 6}" y="${index * line + 12}" text-anchor="end">${escapeHtml(shown)}</text>` +
@@ -67,7 +67,10 @@ export function historyPlot(history: readonly HistoryEntry[]): string {
   if (history.length < 2) return "";
   const [wide, height] = [640, 90];
   const most = Math.max(...history.map((entry) => entry.rows), 1);
-  const points = history.map((entry, index) => `${((index / (history.length - 1)) * wide).toFixed(1)},${(height - (entry.rows / most) * (height - 6)).toFixed(1)}`);
+  const points = history.map(
+    (entry, index) =>
+      `${((index / (history.length - 1)) * wide).toFixed(1)},${(height - (entry.rows / most) * (height - 6)).toFixed(1)}`,
+  );
   const [first, last] = [history[0]!, history.at(-1)!];
   const label = `Rows per version, from ${first.rows} in version ${first.version} to ${last.rows} in version ${last.version}`;
   return (

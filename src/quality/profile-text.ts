@@ -16,7 +16,12 @@ export function sparkline(counts: readonly number[], width = 20): string {
 /** `1.5 k`, `12 M`: at most five characters and a unit. */
 export function compactNumber(value: number): string {
   const size = Math.abs(value);
-  for (const [unit, scale] of [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e4]] as const) {
+  for (const [unit, scale] of [
+    ["T", 1e12],
+    ["G", 1e9],
+    ["M", 1e6],
+    ["k", 1e4],
+  ] as const) {
     if (size >= scale && size < 1e15) return `${plain(value / (unit === "k" ? 1e3 : scale))}${unit}`;
   }
   return plain(value);
@@ -34,13 +39,17 @@ export function compactShare(part: number, whole: number): string {
   if (part === 0 || whole === 0) return "0%";
   if (part === whole) return "100%";
   const share = (part / whole) * 100;
-  return share < 0.1 ? "<0.1%" : share > 99.9 ? ">99.9%" : `${share < 10 ? Number(share.toFixed(1)) : Math.min(99, Math.round(share))}%`;
+  return share < 0.1
+    ? "<0.1%"
+    : share > 99.9
+      ? ">99.9%"
+      : `${share < 10 ? Number(share.toFixed(1)) : Math.min(99, Math.round(share))}%`;
 }
 
 /** Times keep their minutes, other values what fits. */
 function edge(text: string, width: number): string {
   const time = /^(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})/.exec(text);
-  if (time !== null) return /00:00$/.test(time[2]!) ? time[1]! : `${time[1]} ${time[2]}`;
+  if (time !== null) return time[2] === "00:00" ? time[1]! : `${time[1]} ${time[2]}`;
   const number = /^-?\d+\.\d+$/.test(text) || /^-?\d{10,}$/.test(text) ? compactNumber(Number(text)) : text;
   return cut(number, width);
 }
@@ -49,7 +58,8 @@ function edge(text: string, width: number): string {
 export function columnShapeText(column: ColumnProfile, rows: number, width: number): string {
   const known = rows - column.nulls;
   if (known === 0) return rows === 0 ? "" : "only nulls";
-  if (column.trueRows !== undefined) return `true ${compactShare(column.trueRows, known)}, false ${compactShare(column.falseRows ?? 0, known)}`;
+  if (column.trueRows !== undefined)
+    return `true ${compactShare(column.trueRows, known)}, false ${compactShare(column.falseRows ?? 0, known)}`;
   if (column.histogram !== undefined) {
     const odd = column.notFinite ? `, ${column.notFinite} not finite` : "";
     return `${edge(column.min ?? "", 16)} ${sparkline(column.histogram.counts)} ${edge(column.max ?? "", 16)}${odd}`;
@@ -66,7 +76,9 @@ export function columnShapeText(column: ColumnProfile, rows: number, width: numb
   }
   if (column.length !== undefined) return `length ${column.length.min} to ${column.length.max}`;
   if (column.min !== undefined && column.max !== undefined) {
-    return column.min === column.max ? `always ${edge(column.min, 30)}` : `${edge(oneLine(column.min), 20)} … ${edge(oneLine(column.max), 20)}`;
+    return column.min === column.max
+      ? `always ${edge(column.min, 30)}`
+      : `${edge(oneLine(column.min), 20)} … ${edge(oneLine(column.max), 20)}`;
   }
   return "";
 }
@@ -79,12 +91,17 @@ const segmenter = new Intl.Segmenter();
 function widthOf(text: string): number {
   let width = 0;
   for (const { segment } of segmenter.segment(text)) {
-    width += /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}/u.test(segment) ? 2 : 1;
+    width +=
+      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}/u.test(
+        segment,
+      )
+        ? 2
+        : 1;
   }
   return width;
 }
 
-function cut(text: string, width: number): string {
+export function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   let result = "";
   for (const { segment } of segmenter.segment(text)) {
@@ -111,7 +128,15 @@ export function renderProfileText(profile: Profile, width = 100): string {
   lines.push(line("column", "type", "nulls", "distinct", "values"));
   for (const column of columns) {
     const distinct = column.distinct === undefined ? "" : `~${compactNumber(column.distinct)}`;
-    lines.push(line(oneLine(column.name), column.type, compactShare(column.nulls, rows), distinct, columnShapeText(column, rows, rest)));
+    lines.push(
+      line(
+        oneLine(column.name),
+        column.type,
+        compactShare(column.nulls, rows),
+        distinct,
+        columnShapeText(column, rows, rest),
+      ),
+    );
   }
   return lines.join("\n");
 }

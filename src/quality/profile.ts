@@ -40,7 +40,8 @@ type Family = "number" | "time" | "boolean" | "text" | "binary" | "list" | "othe
 
 function familyOf({ type }: Column): Family {
   if (typeof type !== "string") return type.type === "struct" ? "other" : "list";
-  if (type === "int" || type === "long" || type === "float" || type === "double" || type.startsWith("decimal")) return "number";
+  if (type === "int" || type === "long" || type === "float" || type === "double" || type.startsWith("decimal"))
+    return "number";
   if (type === "date" || type === "timestamp" || type === "timestamptz") return "time";
   if (type === "boolean" || type === "binary") return type;
   return "text";
@@ -49,7 +50,8 @@ function familyOf({ type }: Column): Family {
 /** A number, or milliseconds since the epoch, as DOUBLE; null where it is not finite. */
 function position(column: Column): Sql {
   const name = sqlName(column.name);
-  if (familyOf(column) === "number") return `CASE WHEN isfinite(CAST(${name} AS DOUBLE)) THEN CAST(${name} AS DOUBLE) END`;
+  if (familyOf(column) === "number")
+    return `CASE WHEN isfinite(CAST(${name} AS DOUBLE)) THEN CAST(${name} AS DOUBLE) END`;
   const moment = column.type === "timestamptz" ? name : `CAST(${name} AS TIMESTAMP)`;
   return `CASE WHEN isfinite(${name}) THEN CAST(epoch_ms(${moment}) AS DOUBLE) END`;
 }
@@ -59,13 +61,19 @@ function basics(column: Column): Record<string, Sql> {
   const family = familyOf(column);
   const measures: Record<string, Sql> = { nulls: `count(*) - count(${name})` };
   if (family === "list") {
-    const length = typeof column.type !== "string" && column.type.type === "map" ? `cardinality(${name})` : `len(${name})`;
+    const length =
+      typeof column.type !== "string" && column.type.type === "map" ? `cardinality(${name})` : `len(${name})`;
     return { ...measures, ...lengths(length) };
   }
   if (family === "other") return measures;
   if (family === "binary") return { ...measures, ...lengths(`octet_length(${name})`) };
   measures["distinct"] = `approx_count_distinct(${name})`;
-  if (family === "boolean") return { ...measures, trueRows: `count(*) FILTER (WHERE ${name})`, falseRows: `count(*) FILTER (WHERE NOT ${name})` };
+  if (family === "boolean")
+    return {
+      ...measures,
+      trueRows: `count(*) FILTER (WHERE ${name})`,
+      falseRows: `count(*) FILTER (WHERE NOT ${name})`,
+    };
   measures["min"] = `left(CAST(min(${name}) AS VARCHAR), 60)`;
   measures["max"] = `left(CAST(max(${name}) AS VARCHAR), 60)`;
   if (column.type === "string") Object.assign(measures, lengths(`length(${name})`));
@@ -78,7 +86,8 @@ function basics(column: Column): Record<string, Sql> {
     // The square of a value beyond 1e150 overflows the engine's sum, which is an error there: no spread is told then.
     measures["stddev"] = `stddev_samp(CASE WHEN abs(${value}) < 1e150 THEN ${value} END)`;
     measures["quantiles"] = `CAST(to_json(approx_quantile(${value}, [${quantiles.join(", ")}])) AS VARCHAR)`;
-    if (column.type === "float" || column.type === "double") measures["notFinite"] = `count(*) FILTER (WHERE NOT isfinite(${name}))`;
+    if (column.type === "float" || column.type === "double")
+      measures["notFinite"] = `count(*) FILTER (WHERE NOT isfinite(${name}))`;
   }
   return measures;
 }
@@ -93,14 +102,18 @@ async function measure(
   measures: readonly Record<string, Sql>[],
   signal?: AbortSignal,
 ): Promise<{ rows: number; values: Record<string, unknown>[] }> {
-  const list = measures.flatMap((own, index) => Object.entries(own).map(([key, sql]) => `${sql} AS ${sqlName(`c${index}_${key}`)}`));
+  const list = measures.flatMap((own, index) =>
+    Object.entries(own).map(([key, sql]) => `${sql} AS ${sqlName(`c${index}_${key}`)}`),
+  );
   const [row] = await engine.query(
-    `WITH data AS NOT MATERIALIZED (SELECT * FROM ${relation}) SELECT ${["count(*) AS \"rows\"", ...list].join(", ")} FROM data`,
+    `WITH data AS NOT MATERIALIZED (SELECT * FROM ${relation}) SELECT ${['count(*) AS "rows"', ...list].join(", ")} FROM data`,
     signal,
   );
   return {
     rows: Number(row?.["rows"] ?? 0),
-    values: measures.map((own, index) => Object.fromEntries(Object.keys(own).map((key) => [key, row?.[`c${index}_${key}`]]))),
+    values: measures.map((own, index) =>
+      Object.fromEntries(Object.keys(own).map((key) => [key, row?.[`c${index}_${key}`]])),
+    ),
   };
 }
 
@@ -121,8 +134,13 @@ export async function profile(
 ): Promise<Profile> {
   const { rows, values } = await measure(engine, relation, columns.map(basics), signal);
   const second = columns.map((column, index) => details(column, values[index]!));
-  const found = second.some((own) => Object.keys(own).length > 0) ? await measure(engine, relation, second, signal) : undefined;
-  return { rows, columns: columns.map((column, index) => assemble(column, rows, values[index]!, found?.values[index] ?? {})) };
+  const found = second.some((own) => Object.keys(own).length > 0)
+    ? await measure(engine, relation, second, signal)
+    : undefined;
+  return {
+    rows,
+    columns: columns.map((column, index) => assemble(column, rows, values[index]!, found?.values[index] ?? {})),
+  };
 }
 
 function details(column: Column, first: Record<string, unknown>): Record<string, Sql> {
@@ -151,7 +169,12 @@ function details(column: Column, first: Record<string, unknown>): Record<string,
   return measures;
 }
 
-function assemble(column: Column, rows: number, first: Record<string, unknown>, second: Record<string, unknown>): ColumnProfile {
+function assemble(
+  column: Column,
+  rows: number,
+  first: Record<string, unknown>,
+  second: Record<string, unknown>,
+): ColumnProfile {
   const result: ColumnProfile = { name: column.name, type: formatType(column.type), nulls: Number(first["nulls"]) };
   for (const key of ["distinct", "mean", "stddev", "notFinite", "trueRows", "falseRows"] as const) {
     const value = numberOrNothing(first[key]);
@@ -163,10 +186,13 @@ function assemble(column: Column, rows: number, first: Record<string, unknown>, 
     if (typeof first[key] === "string") result[key] = first[key];
   }
   const longest = numberOrNothing(first["longest"]);
-  if (longest !== undefined) result.length = { min: Number(first["shortest"]), mean: Number(first["meanLength"]), max: longest };
+  if (longest !== undefined)
+    result.length = { min: Number(first["shortest"]), mean: Number(first["meanLength"]), max: longest };
   if (typeof first["quantiles"] === "string") {
     const list = JSON.parse(first["quantiles"]) as (number | null)[];
-    const named = quantiles.flatMap((q, index) => (typeof list[index] === "number" ? [[String(q), list[index]] as const] : []));
+    const named = quantiles.flatMap((q, index) =>
+      typeof list[index] === "number" ? [[String(q), list[index]] as const] : [],
+    );
     if (named.length > 0) result.quantiles = Object.fromEntries(named);
   }
   if (typeof second["bins"] === "string") {
@@ -178,7 +204,10 @@ function assemble(column: Column, rows: number, first: Record<string, unknown>, 
     };
   }
   if (typeof second["top"] === "string") {
-    result.top = (JSON.parse(second["top"]) as [string, string][]).map(([value, rows]) => ({ value, rows: Number(rows) }));
+    result.top = (JSON.parse(second["top"]) as [string, string][]).map(([value, rows]) => ({
+      value,
+      rows: Number(rows),
+    }));
   }
   return result;
 }

@@ -36,19 +36,27 @@ export function quarantineSelect(relation: Sql, planned: readonly PlannedCheck[]
   const rules = rejectPredicate(planned);
   const single = rules.filter((rule) => !rule.window);
   const across = rules.filter((rule) => rule.window);
-  const any = (list: readonly RejectRule[]): Sql => (list.length === 0 ? "false" : list.map((rule) => `(${rule.predicate})`).join(" OR "));
+  const any = (list: readonly RejectRule[]): Sql =>
+    list.length === 0 ? "false" : list.map((rule) => `(${rule.predicate})`).join(" OR ");
 
   const all = `WITH data AS (SELECT * FROM ${relation})`;
-  const kept = single.length === 0 ? `SELECT ${names === "" ? "*" : names} FROM ${relation}` : `${all} SELECT ${names} FROM data WHERE NOT (${any(single)})`;
+  const kept =
+    single.length === 0
+      ? `SELECT ${names === "" ? "*" : names} FROM ${relation}`
+      : `${all} SELECT ${names} FROM data WHERE NOT (${any(single)})`;
   if (rules.length === 0) {
-    return { good: kept, bad: "SELECT NULL::VARCHAR AS reason, NULL::VARCHAR AS \"check\", NULL::VARCHAR AS record WHERE false" };
+    return {
+      good: kept,
+      bad: 'SELECT NULL::VARCHAR AS reason, NULL::VARCHAR AS "check", NULL::VARCHAR AS record WHERE false',
+    };
   }
   const record = recordExpression(columns);
   const refused = (list: readonly RejectRule[], condition: (rule: RejectRule, index: number) => Sql): Sql =>
     `concat_ws('; ', ${list.map((rule, index) => `CASE WHEN ${condition(rule, index)} THEN ${rule.reason} END`).join(", ")}) AS reason, ` +
     `CASE ${list.map((rule, index) => `WHEN ${condition(rule, index)} THEN ${sqlString(rule.check)}`).join(" ")} END AS "check", ${record} AS record`;
   const parts: Sql[] = [];
-  if (single.length > 0) parts.push(`(${all} SELECT ${refused(single, (rule) => rule.predicate)} FROM data WHERE ${any(single)})`);
+  if (single.length > 0)
+    parts.push(`(${all} SELECT ${refused(single, (rule) => rule.predicate)} FROM data WHERE ${any(single)})`);
   if (across.length > 0) {
     // The flags get names that no column has, because the rows keep their own columns beside them.
     const flag = (index: number): Sql => sqlName(unusedName(columns, `rejected${index}`));
@@ -60,7 +68,8 @@ export function quarantineSelect(relation: Sql, planned: readonly PlannedCheck[]
     );
   }
   const bad = `SELECT reason, "check", record FROM (${parts.join(" UNION ALL ")})`;
-  const good = across.length === 0 ? kept : `WITH data AS (${kept}) SELECT ${names} FROM data QUALIFY NOT (${any(across)})`;
+  const good =
+    across.length === 0 ? kept : `WITH data AS (${kept}) SELECT ${names} FROM data QUALIFY NOT (${any(across)})`;
   return { good, bad };
 }
 

@@ -22,7 +22,8 @@ function jsonValue(value: Sql, type: DataType, depth = 0): Sql {
       return `list_transform(${value}, lambda x${depth}: ${jsonValue(`x${depth}`, type.element, depth + 1)})`;
     case "struct": {
       const fields = type.fields.map(
-        (field) => `${sqlName(field.name)}: ${jsonValue(`struct_extract(${value}, ${sqlString(field.name)})`, field.type, depth)}`,
+        (field) =>
+          `${sqlName(field.name)}: ${jsonValue(`struct_extract(${value}, ${sqlString(field.name)})`, field.type, depth)}`,
       );
       return `CASE WHEN ${value} IS NOT NULL THEN {${fields.join(", ")}} END`;
     }
@@ -55,7 +56,9 @@ export function rowsOfRecords(records: Sql, columns: readonly Column[]): Sql {
   const values = columns.map((column) => {
     const value = `struct_extract(r, ${sqlString(column.name)})`;
     // JSON has no bytes: they pass through as escaped text, which the cast reads.
-    const typed = holds(column.type, (type) => type === "binary") ? `CAST(${value} AS ${engineType(column.type)})` : value;
+    const typed = holds(column.type, (type) => type === "binary")
+      ? `CAST(${value} AS ${engineType(column.type)})`
+      : value;
     return `${typed} AS ${sqlName(column.name)}`;
   });
   return `SELECT ${values.join(", ")} FROM (SELECT from_json(record, ${sqlString(shape)}) AS r FROM (${records}))`;

@@ -21,12 +21,19 @@ export async function openTestEngine(memoryLimit = "500MB", spill?: string) {
       scans.push(sql);
       const rows = (await connection.runAndReadAll(sql)).getRowObjects();
       return rows.map((row) =>
-        Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value instanceof DuckDBDecimalValue ? value.toString() : value])),
+        Object.fromEntries(
+          Object.entries(row).map(([name, value]) => [
+            name,
+            value instanceof DuckDBDecimalValue ? value.toString() : value,
+          ]),
+        ),
       ) as Record<string, unknown>[];
     },
     async columnsOf(relation: string): Promise<Column[]> {
       const described = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${relation}`);
-      return described.getRowObjects().map((row) => ({ name: String(row["column_name"]), type: typeOf(String(row["column_type"])) }));
+      return described
+        .getRowObjects()
+        .map((row) => ({ name: String(row["column_name"]), type: typeOf(String(row["column_type"])) }));
     },
     [Symbol.dispose]() {
       connection.closeSync();
@@ -82,7 +89,12 @@ export interface Asked {
   statistics?: Statistics;
 }
 
-export async function plan(engine: TestEngine, relation: string, specs: Record<string, unknown>[], asked: Asked = {}): Promise<PlannedCheck[]> {
+export async function plan(
+  engine: TestEngine,
+  relation: string,
+  specs: Record<string, unknown>[],
+  asked: Asked = {},
+): Promise<PlannedCheck[]> {
   const context: CheckContext = {
     columns: await engine.columnsOf(relation),
     key: [],
@@ -96,8 +108,17 @@ export async function plan(engine: TestEngine, relation: string, specs: Record<s
 }
 
 /** The result of one check over a relation. */
-export async function ask(engine: TestEngine, relation: string, spec: Record<string, unknown>, asked: Asked = {}): Promise<CheckResult> {
+export async function ask(
+  engine: TestEngine,
+  relation: string,
+  spec: Record<string, unknown>,
+  asked: Asked = {},
+): Promise<CheckResult> {
   const planned = await plan(engine, relation, [spec], asked);
-  const [result] = await measureChecks(planned, { relation, engine, ...(asked.statistics ? { statistics: asked.statistics } : {}) });
+  const [result] = await measureChecks(planned, {
+    relation,
+    engine,
+    ...(asked.statistics ? { statistics: asked.statistics } : {}),
+  });
   return result!;
 }

@@ -10,7 +10,8 @@ beforeAll(async () => {
 });
 afterAll(() => engine[Symbol.dispose]());
 
-const specOf = (spec: Record<string, unknown>): SplitSpec => splitSchema.parse({ train: 0.8, validation: 0.1, test: 0.1, ...spec });
+const specOf = (spec: Record<string, unknown>): SplitSpec =>
+  splitSchema.parse({ train: 0.8, validation: 0.1, test: 0.1, ...spec });
 
 async function check(spec: SplitSpec, relations: string[], key: string[] = []) {
   return leakageChecks(spec, { relations, columns: await engine.columnsOf(relations.at(-1)!), key }, engine);
@@ -20,11 +21,14 @@ async function assigned(relation: string, spec: SplitSpec, key: string[] = []): 
 }
 
 describe("leakage", () => {
-  const orders = "(SELECT range AS id, range % 200 AS customer, (range * 7919 % 100003)::double AS amount FROM range(3000))";
+  const orders =
+    "(SELECT range AS id, range % 200 AS customer, (range * 7919 % 100003)::double AS amount FROM range(3000))";
 
   test("what the hash of the group assigns does not leak", async () => {
     const spec = specOf({ key: "customer" });
-    expect(await check(spec, [await assigned(orders, spec)], ["id"])).toMatchObject([{ check: "split-leakage", status: "passed", failing: 0, measured: { shared_groups: 0, duplicate_rows: 0 } }]);
+    expect(await check(spec, [await assigned(orders, spec)], ["id"])).toMatchObject([
+      { check: "split-leakage", status: "passed", failing: 0, measured: { shared_groups: 0, duplicate_rows: 0 } },
+    ]);
   });
 
   test("a group in two splits is found, named and counted", async () => {
@@ -47,9 +51,13 @@ describe("leakage", () => {
   });
 
   test("a split by time leaks the customers that come back", async () => {
-    const relation = "(SELECT range AS id, range % 200 AS customer, date '2024-01-01' + (range // 30)::int AS day FROM range(3000))";
+    const relation =
+      "(SELECT range AS id, range % 200 AS customer, date '2024-01-01' + (range // 30)::int AS day FROM range(3000))";
     const spec = splitSchema.parse({ by: "time", column: "day", boundaries: { test: "2024-03-01" }, key: "customer" });
-    expect((await check(spec, [await assigned(relation, spec)], ["id"]))[0]).toMatchObject({ status: "failed", measured: { shared_groups: 200 } });
+    expect((await check(spec, [await assigned(relation, spec)], ["id"]))[0]).toMatchObject({
+      status: "failed",
+      measured: { shared_groups: 200 },
+    });
     const timeOnly = { ...spec, key: undefined } as SplitSpec;
     expect((await check(timeOnly, [await assigned(relation, timeOnly)], ["id"]))[0]!.status).toBe("passed");
   });
@@ -62,7 +70,10 @@ describe("leakage", () => {
     expect(result!.measured["duplicate_rows"]).toBeGreaterThan(0);
     expect(result!.measured["duplicate_rows"]).toBeLessThanOrEqual(40);
     const coarse = "(SELECT range AS id, range % 3 AS x FROM range(3000))";
-    expect((await check(spec, [await assigned(coarse, spec, ["id"])], ["id"]))[0]).toMatchObject({ status: "warned", measured: { duplicate_contents: 3 } });
+    expect((await check(spec, [await assigned(coarse, spec, ["id"])], ["id"]))[0]).toMatchObject({
+      status: "warned",
+      measured: { duplicate_contents: 3 },
+    });
     const together = specOf({ key: ["x", "t"] });
     expect((await check(together, [await assigned(copied, together, ["id"])], ["id"]))[0]!.status).toBe("passed");
   });
@@ -73,19 +84,27 @@ describe("leakage", () => {
     const old = await assigned("(SELECT range + 90 AS id, range % 9 AS customer FROM range(50))", spec);
     expect((await check(spec, [old, now], ["id"]))[0]!.status).toBe("passed");
     expect((await check(spec, [`(SELECT * FROM ${now} WHERE false)`], ["id"]))[0]!.status).toBe("passed");
-    const [broken] = await leakageChecks(spec, { relations: ["no_such_table"], columns: [{ name: "customer", type: "long" }], key: [] }, engine);
+    const [broken] = await leakageChecks(
+      spec,
+      { relations: ["no_such_table"], columns: [{ name: "customer", type: "long" }], key: [] },
+      engine,
+    );
     expect(broken).toMatchObject({ status: "failed", error: expect.stringContaining("no_such_table") });
   });
 });
 
 describe("balance of strata", () => {
-  const iris = "(SELECT range AS id, ['setosa', 'versicolor', 'virginica'][1 + (range // 50)::int] AS species FROM range(150))";
+  const iris =
+    "(SELECT range AS id, ['setosa', 'versicolor', 'virginica'][1 + (range // 50)::int] AS species FROM range(150))";
 
   test("large strata come out as wished", async () => {
     const relation = "(SELECT range AS id, range % 3 AS species FROM range(60000))";
     const spec = specOf({ stratify: "species" });
     const results = await check(spec, [await assigned(relation, spec, ["id"])], ["id"]);
-    expect(results.find((result) => result.check === "split-balance")).toMatchObject({ status: "passed", measured: { strata: 3 } });
+    expect(results.find((result) => result.check === "split-balance")).toMatchObject({
+      status: "passed",
+      measured: { strata: 3 },
+    });
   });
 
   test("a small one that did not is named, with a seed that does better, and that seed is better", async () => {
@@ -96,18 +115,27 @@ describe("balance of strata", () => {
     expect(balance.message).toMatch(/has \d+ of 50 rows in (test|validation), not 5/);
     const seed = Number(balance.measured["suggested_seed"]);
     const better = { ...spec, seed };
-    const again = (await check(better, [await assigned(iris, better, ["id"])], ["id"])).find((result) => result.check === "split-balance")!;
+    const again = (await check(better, [await assigned(iris, better, ["id"])], ["id"])).find(
+      (result) => result.check === "split-balance",
+    )!;
     expect(again.status).toBe("passed");
     expect(Number(again.measured["largest_deviation"])).toBeLessThan(Number(balance.measured["largest_deviation"]));
-    expect(await suggestSeed(better, { relations: [relation], columns: await engine.columnsOf(iris), key: ["id"] }, engine)).toBeUndefined();
+    expect(
+      await suggestSeed(better, { relations: [relation], columns: await engine.columnsOf(iris), key: ["id"] }, engine),
+    ).toBeUndefined();
   });
 
   test("groups stay whole, and their seed is chosen by rows", async () => {
-    const relation = "(SELECT range AS id, range // 5 AS patient, CASE WHEN range // 5 % 4 = 0 THEN 'ill' ELSE 'well' END AS label FROM range(1000))";
+    const relation =
+      "(SELECT range AS id, range // 5 AS patient, CASE WHEN range // 5 % 4 = 0 THEN 'ill' ELSE 'well' END AS label FROM range(1000))";
     const spec = specOf({ stratify: "label", key: "patient" });
     const results = await check(spec, [await assigned(relation, spec)], ["id"]);
     expect(results.find((result) => result.check === "split-leakage")!.measured["shared_groups"]).toBe(0);
-    const seed = await suggestSeed(spec, { relations: [relation], columns: await engine.columnsOf(relation), key: ["id"] }, engine);
+    const seed = await suggestSeed(
+      spec,
+      { relations: [relation], columns: await engine.columnsOf(relation), key: ["id"] },
+      engine,
+    );
     const better = { ...spec, seed: seed ?? spec.seed };
     const again = await check(better, [await assigned(relation, better)], ["id"]);
     expect(again.find((result) => result.check === "split-balance")!.status).toBe("passed");

@@ -11,7 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => engine[Symbol.dispose]());
 
-const specOf = (spec: Record<string, unknown>): SplitSpec => splitSchema.parse({ train: 0.8, validation: 0.1, test: 0.1, ...spec });
+const specOf = (spec: Record<string, unknown>): SplitSpec =>
+  splitSchema.parse({ train: 0.8, validation: 0.1, test: 0.1, ...spec });
 const long = (name: string): Column => ({ name, type: "long" });
 
 async function splits(relation: string, spec: SplitSpec, key: string[] = []): Promise<Record<string, unknown>[]> {
@@ -21,13 +22,21 @@ async function splits(relation: string, spec: SplitSpec, key: string[] = []): Pr
 
 describe("by hash", () => {
   test("SQL, TypeScript and what the documentation says are one function", async () => {
-    const relation = "(SELECT range AS id, CASE WHEN range % 5 = 0 THEN NULL ELSE 'k' || (range % 97) || 'ö🚆' END AS name FROM range(2000))";
-    for (const spec of [specOf({ key: ["id", "name"] }), specOf({ key: "name", seed: -7 }), specOf({ key: "id", train: 0.7, validation: undefined, test: 0.3 })]) {
+    const relation =
+      "(SELECT range AS id, CASE WHEN range % 5 = 0 THEN NULL ELSE 'k' || (range % 97) || 'ö🚆' END AS name FROM range(2000))";
+    for (const spec of [
+      specOf({ key: ["id", "name"] }),
+      specOf({ key: "name", seed: -7 }),
+      specOf({ key: "id", train: 0.7, validation: undefined, test: 0.3 }),
+    ]) {
       for (const row of await splits(relation, spec)) {
         const texts = [spec.key].flat().map((name) => (row[name!] === null ? null : String(row[name!])));
-        const hash = createHash("md5").update([spec.seed, ...texts.map((text) => text ?? "\\N")].join("\x1f")).digest("hex");
+        const hash = createHash("md5")
+          .update([spec.seed, ...texts.map((text) => text ?? "\\N")].join("\x1f"))
+          .digest("hex");
         const position = Number(BigInt(`0x${hash.slice(0, 13)}`)) / 2 ** 52;
-        const documented = position < spec.train! ? "train" : spec.validation !== undefined && position < 0.9 ? "validation" : "test";
+        const documented =
+          position < spec.train! ? "train" : spec.validation !== undefined && position < 0.9 ? "validation" : "test";
         expect(row["split"]).toBe(documented);
         expect(splitOf(spec, texts)).toBe(documented);
       }
@@ -36,7 +45,11 @@ describe("by hash", () => {
 
   test("the assignment of known keys never changes", () => {
     const spec = specOf({ key: "id", seed: 7 });
-    expect(createHash("sha256").update(Array.from({ length: 10_000 }, (_, id) => splitOf(spec, [String(id)])).join()).digest("hex")).toBe(
+    expect(
+      createHash("sha256")
+        .update(Array.from({ length: 10_000 }, (_, id) => splitOf(spec, [String(id)])).join())
+        .digest("hex"),
+    ).toBe(
       // Computed by the lines of Python in docs/guide/splits.md.
       "653f74c93a4071dac03455f7a67a75cf566bd4e3857dde06d8a0e4657f60ae79",
     );
@@ -45,7 +58,9 @@ describe("by hash", () => {
   test("shares are kept, and another seed gives another assignment", async () => {
     const relation = "(SELECT range AS id FROM range(200000))";
     const count = async (spec: SplitSpec) => {
-      const rows = await engine.query(`SELECT ${splitExpression(spec, [long("id")], ["id"])} AS split, count(*) AS n FROM ${relation} GROUP BY 1`);
+      const rows = await engine.query(
+        `SELECT ${splitExpression(spec, [long("id")], ["id"])} AS split, count(*) AS n FROM ${relation} GROUP BY 1`,
+      );
       return Object.fromEntries(rows.map((row) => [String(row["split"]), Number(row["n"]) / 200_000]));
     };
     const shares = await count(specOf({}));
@@ -64,11 +79,13 @@ describe("by hash", () => {
     const more = "(SELECT range AS id, 'new' AS extra FROM range(1000) ORDER BY hash(range))";
     const spec = specOf({ key: "id" });
     const before = new Map((await splits(few, spec)).map((row) => [row["id"], row["split"]]));
-    for (const row of await splits(more, spec)) if (before.has(row["id"])) expect(row["split"]).toBe(before.get(row["id"]));
+    for (const row of await splits(more, spec))
+      if (before.has(row["id"])) expect(row["split"]).toBe(before.get(row["id"]));
   });
 
   test("equal keys share a split, and rows without key are one group", async () => {
-    const relation = "(SELECT range AS id, CASE WHEN range % 3 = 0 THEN NULL ELSE range % 50 END AS customer FROM range(3000))";
+    const relation =
+      "(SELECT range AS id, CASE WHEN range % 3 = 0 THEN NULL ELSE range % 50 END AS customer FROM range(3000))";
     const found = new Map<unknown, Set<unknown>>();
     for (const row of await splits(relation, specOf({ key: "customer" }))) {
       found.set(row["customer"], (found.get(row["customer"]) ?? new Set()).add(row["split"]));
@@ -123,34 +140,57 @@ describe("by hash", () => {
     const one = await splits("(SELECT range AS a, range % 7 AS b, ['x'] AS c FROM range(300))", specOf({}));
     const other = await splits("(SELECT ['x'] AS c, range % 7 AS b, range AS a FROM range(300))", specOf({}));
     expect(one.map((row) => row["split"])).toEqual(other.map((row) => row["split"]));
-    expect(splitKey(specOf({}), [long("b"), long("split"), long("a")], []).map((column) => column.name)).toEqual(["a", "b"]);
+    expect(splitKey(specOf({}), [long("b"), long("split"), long("a")], []).map((column) => column.name)).toEqual([
+      "a",
+      "b",
+    ]);
   });
 
   test("shares at the edge", () => {
     expect(splitOf(specOf({ train: 1, validation: undefined, test: undefined }), ["x"])).toBe("train");
     expect(splitOf(specOf({ train: undefined, validation: undefined, test: 1 }), ["x"])).toBe("test");
     expect(splitOf(specOf({ train: 0, validation: 0, test: 1 }), ["x"])).toBe("test");
-    expect(() => splitOf(specOf({ train: undefined, validation: undefined, test: undefined }), ["x"])).toThrow("no share");
+    expect(() => splitOf(specOf({ train: undefined, validation: undefined, test: undefined }), ["x"])).toThrow(
+      "no share",
+    );
   });
 
   test("strange names and wrong ones", () => {
     expect(splitExpression(specOf({ key: 'a"b' }), [long('a"b')], [])).toContain(sqlName('a"b'));
-    expect(() => splitExpression(specOf({ key: "custmer" }), [long("customer")], [])).toThrow("`split.key` names the column `custmer`");
+    expect(() => splitExpression(specOf({ key: "custmer" }), [long("customer")], [])).toThrow(
+      "`split.key` names the column `custmer`",
+    );
     expect(() => splitExpression(specOf({ stratify: "lable" }), [long("label")], [])).toThrow("split.stratify");
     expect(() => splitExpression(specOf({}), [], [])).toThrow("no column");
   });
 });
 
 describe("by time", () => {
-  const time = (boundaries: Record<string, string>): SplitSpec => splitSchema.parse({ by: "time", column: "t", boundaries });
+  const time = (boundaries: Record<string, string>): SplitSpec =>
+    splitSchema.parse({ by: "time", column: "t", boundaries });
   const assigned = async (values: string, boundaries: Record<string, string>) =>
     (await splits(`(SELECT * FROM (VALUES ${values}) AS v(t))`, time(boundaries))).map((row) => row["split"]);
 
   test("a boundary is the first moment of its split; no time is train", async () => {
-    expect(await assigned("(date '2023-12-31'), ('2024-01-01'), ('2024-02-01'), (NULL)", { validation: "2024-01-01", test: "2024-02-01" })).toEqual(["train", "validation", "test", "train"]);
-    expect(await assigned("(timestamptz '2024-01-01 00:59:59+01'), ('2024-01-01 01:00:00+01')", { test: "2024-01-01" })).toEqual(["train", "test"]);
-    expect(await assigned("(timestamp '2024-01-01 11:59:59.999999'), ('2024-01-01 12:00:00')", { test: "2024-01-01T12:00:00" })).toEqual(["train", "test"]);
-    expect(await assigned("(2019), (2020), (2021)", { validation: "2020", test: "2021" })).toEqual(["train", "validation", "test"]);
+    expect(
+      await assigned("(date '2023-12-31'), ('2024-01-01'), ('2024-02-01'), (NULL)", {
+        validation: "2024-01-01",
+        test: "2024-02-01",
+      }),
+    ).toEqual(["train", "validation", "test", "train"]);
+    expect(
+      await assigned("(timestamptz '2024-01-01 00:59:59+01'), ('2024-01-01 01:00:00+01')", { test: "2024-01-01" }),
+    ).toEqual(["train", "test"]);
+    expect(
+      await assigned("(timestamp '2024-01-01 11:59:59.999999'), ('2024-01-01 12:00:00')", {
+        test: "2024-01-01T12:00:00",
+      }),
+    ).toEqual(["train", "test"]);
+    expect(await assigned("(2019), (2020), (2021)", { validation: "2020", test: "2021" })).toEqual([
+      "train",
+      "validation",
+      "test",
+    ]);
   });
   test.each([
     ["string", { test: "2024-01-01" }, "needs a date, a timestamp or a number"],
@@ -161,6 +201,8 @@ describe("by time", () => {
     ["date", { validation: "2024-02-01", test: "2024-01-01" }, "after `test`"],
     ["timestamp", { test: "2024-01-01T00:00:00+02:00" }, "without zone"],
   ] as const)("a column of type %s with %j is refused", (type, boundaries, message) => {
-    expect(() => splitExpression(time(boundaries as Record<string, string>), [{ name: "t", type }], [])).toThrow(message);
+    expect(() => splitExpression(time(boundaries as Record<string, string>), [{ name: "t", type }], [])).toThrow(
+      message,
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readdirSync } from "node:fs";
-import { MillraceError } from "../../src/core/index.ts";
+import type { MillraceError } from "../../src/core/index.ts";
 import { measureChecks, quarantineSelect, recordExpression, rowsOfRecords } from "../../src/quality/index.ts";
 import { ask, loadCheck, openTestEngine, plan, type TestEngine } from "../checks/engine.ts";
 
@@ -23,12 +23,27 @@ describe("plans", () => {
     throw new Error("the plan was accepted");
   };
   test.each([
-    [{ check: "not-null", column: "custmer_id" }, "config", "`checks[1]`: the check `not-null` names the column `custmer_id`, which is not there", "did you mean `customer_id`?"],
+    [
+      { check: "not-null", column: "custmer_id" },
+      "config",
+      "`checks[1]`: the check `not-null` names the column `custmer_id`, which is not there",
+      "did you mean `customer_id`?",
+    ],
     [{ check: "not-null" }, "config", "either `column` or `columns` is needed", undefined],
     [{ check: "not-null", column: "id", columns: ["id"] }, "config", "and not both", undefined],
-    [{ check: "not-null", colum: "id" }, "config", "`colum` is not an option of the check `not-null`; did you mean `column`?", undefined],
+    [
+      { check: "not-null", colum: "id" },
+      "config",
+      "`colum` is not an option of the check `not-null`; did you mean `column`?",
+      undefined,
+    ],
     [{ check: "range", column: "price" }, "config", "at least one of `min`, `max`, `above` and `below`", undefined],
-    [{ check: "range", column: "customer_id", min: 1 }, "config", "does not apply to the column `customer_id` of type `string`", undefined],
+    [
+      { check: "range", column: "customer_id", min: 1 },
+      "config",
+      "does not apply to the column `customer_id` of type `string`",
+      undefined,
+    ],
     [{ check: "range", column: "price", min: "2020-01-01" }, "config", "needs a number", undefined],
     [{ check: "regex", column: "customer_id", pattern: "(?=a)" }, "config", "look-around", undefined],
     [{ check: "type", column: "customer_id", type: "integer" }, "config", "the types are", undefined],
@@ -36,7 +51,12 @@ describe("plans", () => {
     [{ check: "row-count", min: 2, max_share: 0.1 }, "config", "no number of rows may fail", undefined],
     [{ check: "sql", aggregate: "true", on_fail: "reject" }, "config", "cannot reject rows", undefined],
     [{ check: "freshness", column: "price", max_age: "1d" }, "config", "does not apply", undefined],
-    [{ check: "unique", column: "id", order_by: ["prize desc"] }, "config", "names the column `prize`", "did you mean `price`?"],
+    [
+      { check: "unique", column: "id", order_by: ["prize desc"] },
+      "config",
+      "names the column `prize`",
+      "did you mean `price`?",
+    ],
     [{ check: "not-null", column: "id", max: 1.5 }, "config", "it counts rows", undefined],
     [{ check: "range", column: "id", min: 1, max_rows: -1 }, "config", "it counts rows", undefined],
   ])("%j is refused before anything is read", async (spec, code, message, hint) => {
@@ -65,11 +85,19 @@ describe("thresholds", () => {
     [{ on_fail: "reject", max: 7 }, "warned"],
     [{ on_fail: "reject", max_share: 0.05 }, "failed"],
   ])("7 nulls in 100 rows with %j: %s", async (more, status) => {
-    expect(await ask(engine, relation, { check: "not-null", column: "a", ...more })).toMatchObject({ status, failing: 7 });
+    expect(await ask(engine, relation, { check: "not-null", column: "a", ...more })).toMatchObject({
+      status,
+      failing: 7,
+    });
   });
   test("in a check with a `max` of its own, `max` is the bound and `max_rows` the tolerance", async () => {
-    expect(await ask(engine, rows("(1), (5)"), { check: "range", column: "a", max: 4 })).toMatchObject({ status: "failed", failing: 1 });
-    expect(await ask(engine, rows("(1), (5)"), { check: "range", column: "a", max: 4, max_rows: 1 })).toMatchObject({ status: "passed" });
+    expect(await ask(engine, rows("(1), (5)"), { check: "range", column: "a", max: 4 })).toMatchObject({
+      status: "failed",
+      failing: 1,
+    });
+    expect(await ask(engine, rows("(1), (5)"), { check: "range", column: "a", max: 4, max_rows: 1 })).toMatchObject({
+      status: "passed",
+    });
   });
 });
 
@@ -106,7 +134,9 @@ describe("one scan", () => {
   });
   test("a caller that stops is not taken for a broken check", async () => {
     const planned = await plan(engine, rows("(1)"), [{ check: "not-null", column: "a" }]);
-    await expect(measureChecks(planned, { relation: rows("(1)"), engine, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
+    await expect(
+      measureChecks(planned, { relation: rows("(1)"), engine, signal: AbortSignal.abort() }),
+    ).rejects.toMatchObject({ code: "aborted" });
   });
 });
 
@@ -116,7 +146,10 @@ const everyCheck: Record<string, (n: string, t: string) => Record<string, unknow
   unique: (n, t) => [{ columns: [n, t] }, { column: t }],
   duplicates: () => [{}],
   range: (n) => [{ column: n, min: 0, max: 1 }],
-  "allowed-values": (n, t) => [{ column: n, values: [1] }, { column: t, values: ["x"] }],
+  "allowed-values": (n, t) => [
+    { column: n, values: [1] },
+    { column: t, values: ["x"] },
+  ],
   regex: (_n, t) => [{ column: t, pattern: "x" }],
   format: (_n, t) => ["email", "date", "datetime", "json", "ipv6", "url"].map((format) => ({ column: t, format })),
   type: (_n, t) => ["int", "decimal(10,2)", "timestamptz", "date"].map((type) => ({ column: t, type })),
@@ -127,20 +160,29 @@ const everyCheck: Record<string, (n: string, t: string) => Record<string, unknow
   columns: (n, t) => [{ columns: { [n]: { type: "double", required: true }, [t]: "string" } }],
   sql: (n) => [{ expression: `"${n.replaceAll('"', '""')}" > 0` }, { aggregate: "count(*) >= 0" }],
   labels: (n, t) => [{ columns: [n, t] }],
-  "class-balance": (n, t) => [{ label: n, min_share: 0.1 }, { label: t, max_ratio: 2 }],
-  statistic: (n) => ["mean", "stddev", "sum", "median", "distinct", "null-share", "not-finite"].map((of) => ({ column: n, of, min: 0 })),
+  "class-balance": (n, t) => [
+    { label: n, min_share: 0.1 },
+    { label: t, max_ratio: 2 },
+  ],
+  statistic: (n) =>
+    ["mean", "stddev", "sum", "median", "distinct", "null-share", "not-finite"].map((of) => ({
+      column: n,
+      of,
+      min: 0,
+    })),
   "label-leakage": (n, t) => [{ label: t }, { label: n }],
   drift: () => [{}],
 };
 
 describe("hostile data: every check gives a verdict", () => {
-  const names = ["a", 'q"u\'o;te', "🚆 größe", "select"];
+  const names = ["a", "q\"u'o;te", "🚆 größe", "select"];
   const column = (name: string): string => `"${name.replaceAll('"', '""')}"`;
   const data: Record<string, string> = {
     empty: "SELECT 1.0::double, 'x', date '2024-01-01' WHERE false",
     "only nulls": "SELECT NULL::double, NULL::varchar, NULL::date FROM range(3)",
     "one row": "SELECT 1.0::double, 'x', date '2024-01-01'",
-    "NaN and infinities": "SELECT * FROM (VALUES ('nan'::double, '', date '2024-01-01'), ('inf', chr(1), date 'infinity'), ('-inf', '🚆', date '-infinity'), (1e308, repeat('x', 10000), NULL), (-1e308, '''; drop', '0001-01-01'))",
+    "NaN and infinities":
+      "SELECT * FROM (VALUES ('nan'::double, '', date '2024-01-01'), ('inf', chr(1), date 'infinity'), ('-inf', '🚆', date '-infinity'), (1e308, repeat('x', 10000), NULL), (-1e308, '''; drop', '0001-01-01'))",
   };
   test("every check is in the table", () => {
     const files = readdirSync(new URL("../../src/checks", import.meta.url)).filter((file) => file.endsWith(".ts"));
@@ -150,8 +192,14 @@ describe("hostile data: every check gives a verdict", () => {
     test.each(names)(`${title}, column %s`, async (name) => {
       const [n, t] = [name, `${name} text`];
       const relation = `(SELECT * FROM (${select}) AS t(${column(n)}, ${column(t)}, d))`;
-      const context = { previous: relation, mode: "append" as const, dataset: () => `(SELECT 1.0::double AS ${column(n)})` };
-      const specs = Object.entries(everyCheck).flatMap(([check, options]) => options(n, t).map((own) => ({ check, ...own })));
+      const context = {
+        previous: relation,
+        mode: "append" as const,
+        dataset: () => `(SELECT 1.0::double AS ${column(n)})`,
+      };
+      const specs = Object.entries(everyCheck).flatMap(([check, options]) =>
+        options(n, t).map((own) => ({ check, ...own })),
+      );
       const planned = await plan(engine, relation, specs, { context });
       const before = engine.scans.length;
       const results = await measureChecks(planned, { relation, engine });
@@ -162,11 +210,15 @@ describe("hostile data: every check gives a verdict", () => {
       const rejecting = await plan(
         engine,
         relation,
-        specs.filter((spec, index) => planned[index]!.facts.capabilities.rows && !("aggregate" in spec)).map((spec) => ({ ...spec, on_fail: "reject" })),
+        specs
+          .filter((spec, index) => planned[index]!.facts.capabilities.rows && !("aggregate" in spec))
+          .map((spec) => ({ ...spec, on_fail: "reject" })),
         { context },
       );
       const { good, bad } = quarantineSelect(relation, rejecting);
-      const [all] = await engine.query(`SELECT (SELECT count(*) FROM ${relation}) AS "all", (SELECT count(*) FROM (${good})) AS good, (SELECT count(*) FROM (${bad})) AS bad, (SELECT count(*) FROM (${bad}) WHERE reason IS NULL OR reason = '' OR "check" IS NULL OR NOT json_valid(record)) AS unsaid`);
+      const [all] = await engine.query(
+        `SELECT (SELECT count(*) FROM ${relation}) AS "all", (SELECT count(*) FROM (${good})) AS good, (SELECT count(*) FROM (${bad})) AS bad, (SELECT count(*) FROM (${bad}) WHERE reason IS NULL OR reason = '' OR "check" IS NULL OR NOT json_valid(record)) AS unsaid`,
+      );
       expect(Number(all!["good"]) + Number(all!["bad"])).toBe(Number(all!["all"]));
       expect(all!["unsaid"]).toBe(0n);
     });
@@ -190,14 +242,25 @@ describe("quarantine", () => {
     expect(bad).toEqual([
       { reason: "range: `price` is below 0: -1.0", check: "range", record: '{"id":2,"price":-1.0}' },
       { reason: "range: `price` is below 0: nan", check: "range", record: '{"id":3,"price":"nan"}' },
-      { reason: "not-null: `id` is null; range: `price` is below 0: -2.0", check: "not-null", record: '{"id":null,"price":-2.0}' },
+      {
+        reason: "not-null: `id` is null; range: `price` is below 0: -2.0",
+        check: "not-null",
+        record: '{"id":null,"price":-2.0}',
+      },
     ]);
   });
   test("of equal keys the first in the stated order stays", async () => {
-    const relation = rows("(1, 1, 'old'), (1, 3, 'new'), (1, 2, 'mid'), (NULL, 1, 'a'), (NULL, 1, 'b'), (2, NULL, 'x'), (2, 1, 'y')", "id, t, v");
-    const { good, bad } = await part(relation, [{ check: "unique", column: "id", order_by: ["t desc"], on_fail: "reject" }]);
+    const relation = rows(
+      "(1, 1, 'old'), (1, 3, 'new'), (1, 2, 'mid'), (NULL, 1, 'a'), (NULL, 1, 'b'), (2, NULL, 'x'), (2, 1, 'y')",
+      "id, t, v",
+    );
+    const { good, bad } = await part(relation, [
+      { check: "unique", column: "id", order_by: ["t desc"], on_fail: "reject" },
+    ]);
     expect(good.map((row) => row["v"])).toEqual(["new", "y", "a", "b"]);
-    expect(bad.map((row) => row["reason"])).toEqual(Array(3).fill(expect.stringMatching(/^unique: `id` is not unique: [12]$/)));
+    expect(bad.map((row) => row["reason"])).toEqual(
+      Array(3).fill(expect.stringMatching(/^unique: `id` is not unique: [12]$/)),
+    );
   });
   test("a row does not go because of a copy that went itself", async () => {
     const relation = rows("(1, -5), (1, 7)", "id, price");
@@ -209,10 +272,18 @@ describe("quarantine", () => {
     expect(bad).toHaveLength(1);
   });
   test("of exact copies one stays, and keys of the dataset do not come again", async () => {
-    const copies = await part(rows("(1, NULL), (1, NULL), (1, NULL), (2, 1)", "a, b"), [{ check: "duplicates", on_fail: "reject" }]);
-    expect(copies.good).toEqual([{ a: 1, b: null }, { a: 2, b: 1 }]);
+    const copies = await part(rows("(1, NULL), (1, NULL), (1, NULL), (2, 1)", "a, b"), [
+      { check: "duplicates", on_fail: "reject" },
+    ]);
+    expect(copies.good).toEqual([
+      { a: 1, b: null },
+      { a: 2, b: 1 },
+    ]);
     expect(copies.bad).toHaveLength(2);
-    const again = await part(rows("(1), (2), (2)"), [{ check: "unique", column: "a", on_fail: "reject" }], { previous: rows("(1), (NULL)"), mode: "append" });
+    const again = await part(rows("(1), (2), (2)"), [{ check: "unique", column: "a", on_fail: "reject" }], {
+      previous: rows("(1), (NULL)"),
+      mode: "append",
+    });
     expect(again.good).toEqual([{ a: 2 }]);
     expect(again.bad).toHaveLength(2);
   });
@@ -259,7 +330,13 @@ test("the examples of every check are accepted by its own options", async () => 
     expect(definition.name).toBe(name);
     expect(definition.examples.length).toBeGreaterThan(0);
     for (const { yaml } of definition.examples) {
-      const { check, on_fail: _onFail, max_share: _share, max_rows: _rows, ...own } = parse(yaml) as Record<string, unknown>;
+      const {
+        check,
+        on_fail: _onFail,
+        max_share: _share,
+        max_rows: _rows,
+        ...own
+      } = parse(yaml) as Record<string, unknown>;
       expect(check).toBe(name);
       expect(definition.options.safeParse(own), `${name}: ${yaml}`).toMatchObject({ success: true });
     }

@@ -1,5 +1,13 @@
 import * as z from "zod";
-import { formatType, MillraceError, sqlName, suggestion, type CheckContext, type Column, type Sql } from "../../core/index.ts";
+import {
+  formatType,
+  MillraceError,
+  sqlName,
+  suggestion,
+  type CheckContext,
+  type Column,
+  type Sql,
+} from "../../core/index.ts";
 
 /** Options of every check that looks at the values of columns one by one. */
 export const columnShape = {

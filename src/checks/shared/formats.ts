@@ -1,6 +1,9 @@
 import { sqlString, type Sql } from "../../core/index.ts";
 
-const full = (pattern: string): ((name: Sql) => Sql) => (name) => `NOT regexp_full_match(${name}, ${sqlString(pattern)})`;
+const full =
+  (pattern: string): ((name: Sql) => Sql) =>
+  (name) =>
+    `NOT regexp_full_match(${name}, ${sqlString(pattern)})`;
 
 const label = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const hostname = `(?:${label}\\.)*${label}\\.?`;
@@ -30,7 +33,10 @@ const and =
 /** For each format: what it is called, and the predicate of texts that are not of it. */
 export const textFormats: Record<string, { noun: string; fails: (name: Sql) => Sql }> = {
   email: { noun: "an e-mail address", fails: full(`[A-Za-z0-9.!#$%&'*+/=?^_\`{|}~-]{1,64}@(?:${label}\\.)+${label}`) },
-  url: { noun: "an http or https URL", fails: full(`(?i:https?)://(?:[^\\s/?#@]*@)?(?:${hostname}|\\[(?:${ipv6})\\])(?::[0-9]{1,5})?(?:[/?#][^\\s]*)?`) },
+  url: {
+    noun: "an http or https URL",
+    fails: full(`(?i:https?)://(?:[^\\s/?#@]*@)?(?:${hostname}|\\[(?:${ipv6})\\])(?::[0-9]{1,5})?(?:[/?#][^\\s]*)?`),
+  },
   uri: { noun: "a URI", fails: full("[A-Za-z][A-Za-z0-9+.-]*:[^\\s]+") },
   hostname: { noun: "a host name", fails: (name) => `(${full(hostname)(name)} OR length(${name}) > 253)` },
   ipv4: { noun: "an IPv4 address", fails: full(ipv4) },

@@ -8,7 +8,9 @@ export function notAmong(column: Column, values: readonly (string | number | boo
   if (kind === "number" || kind === "float") {
     const type = kind === "float" ? "DOUBLE" : "DECIMAL(38,10)";
     // A text that is no number equals none of them.
-    const numbers = values.filter((value) => Number.isFinite(Number(value))).map((value) => `CAST(${sqlString(String(value))} AS ${type})`);
+    const numbers = values
+      .filter((value) => Number.isFinite(Number(value)))
+      .map((value) => `CAST(${sqlString(String(value))} AS ${type})`);
     return numbers.length === 0 ? `${name} IS NOT NULL` : `${name} NOT IN (${numbers.join(", ")})`;
   }
   const texts = values.map((value) => sqlString(ignoreCase ? String(value).toLowerCase() : String(value)));

@@ -1,4 +1,13 @@
-import { sqlName, sqlString, type Check, type CheckContext, type Column, type Measured, type Sql, type Statistics } from "../../core/index.ts";
+import {
+  sqlName,
+  sqlString,
+  type Check,
+  type CheckContext,
+  type Column,
+  type Measured,
+  type Sql,
+  type Statistics,
+} from "../../core/index.ts";
 import { columnsOf, listNames, shownValue, type ColumnOptions } from "./columns.ts";
 import { countOf, ofRows } from "./numbers.ts";
 
@@ -13,7 +22,7 @@ export interface ValueRule<Options> {
   holds(options: Options): string;
   /** Null values fail too, so an example value says nothing. */
   aboutNulls?: boolean;
-  fromStatistics?(options: Options, statistics: Statistics): Measured | undefined;
+  fromStatistics?: (options: Options, statistics: Statistics) => Measured | undefined;
 }
 
 /** The two halves of a check over the values of one or more columns, in one pass of plain aggregates. */
@@ -49,7 +58,10 @@ export function valueCheck<Options extends ColumnOptions>(rule: ValueRule<Option
         const names = listNames(columns.map((column) => column.name));
         return {
           status: "passed",
-          message: rows === 0 ? `there are no rows to check in ${names}` : `${names} ${rule.holds(options)} in all ${rows} rows`,
+          message:
+            rows === 0
+              ? `there are no rows to check in ${names}`
+              : `${names} ${rule.holds(options)} in all ${rows} rows`,
           failing: 0,
           measured: { ...facts, failing: 0 },
         };

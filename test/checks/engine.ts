@@ -1,78 +1,32 @@
-import { DuckDBDecimalValue, DuckDBInstance } from "@duckdb/node-api";
-import type { CheckContext, CheckDefinition, Column, DataType, Statistics } from "../../src/core/index.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { CheckContext, CheckDefinition, Column, Statistics } from "../../src/core/index.ts";
+import { openEngine } from "../../src/engine/index.ts";
 import { checkSchema, type CheckSpec } from "../../src/pipeline/flow.ts";
 import type { CheckResult } from "../../src/pipeline/report.ts";
 import { measureChecks, planChecks, type PlannedCheck } from "../../src/quality/index.ts";
 
-/** The engine's SQL without its lock-down: what checks need of it. */
-export async function openTestEngine(memoryLimit = "500MB", spill?: string) {
-  const instance = await DuckDBInstance.create(":memory:", {
-    memory_limit: memoryLimit,
-    threads: "2",
-    ...(spill === undefined ? {} : { temp_directory: spill }),
-  });
-  const connection = await instance.connect();
-  await connection.run("SET TimeZone = 'UTC'");
+/** The real engine, with a list of the statements that it was asked. */
+export async function openTestEngine(memoryLimit = "500MB") {
+  const folder = mkdtempSync(join(tmpdir(), "millrace-checks-"));
+  const engine = await openEngine({ memoryLimit, threads: 2, spillFolder: join(folder, "spill"), allowed: [folder] });
   const scans: string[] = [];
   return {
-    /** Every statement that was run. */
     scans,
-    async query(sql: string): Promise<Record<string, unknown>[]> {
+    folder,
+    query(sql: string, signal?: AbortSignal): Promise<Record<string, unknown>[]> {
       scans.push(sql);
-      const rows = (await connection.runAndReadAll(sql)).getRowObjects();
-      return rows.map((row) =>
-        Object.fromEntries(
-          Object.entries(row).map(([name, value]) => [
-            name,
-            value instanceof DuckDBDecimalValue ? value.toString() : value,
-          ]),
-        ),
-      ) as Record<string, unknown>[];
+      return engine.query(sql, signal);
     },
-    async columnsOf(relation: string): Promise<Column[]> {
-      const described = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${relation}`);
-      return described
-        .getRowObjects()
-        .map((row) => ({ name: String(row["column_name"]), type: typeOf(String(row["column_type"])) }));
-    },
-    [Symbol.dispose]() {
-      connection.closeSync();
-      instance.closeSync();
+    columnsOf: (relation: string): Promise<Column[]> => engine.columnsOf(`SELECT * FROM ${relation}`),
+    async [Symbol.asyncDispose]() {
+      await engine[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 export type TestEngine = Awaited<ReturnType<typeof openTestEngine>>;
-
-const types: Record<string, DataType> = {
-  BOOLEAN: "boolean",
-  INTEGER: "int",
-  BIGINT: "long",
-  FLOAT: "float",
-  DOUBLE: "double",
-  DATE: "date",
-  TIME: "time",
-  TIMESTAMP: "timestamp",
-  "TIMESTAMP WITH TIME ZONE": "timestamptz",
-  VARCHAR: "string",
-  UUID: "uuid",
-  BLOB: "binary",
-  "VARCHAR[]": { type: "list", element: "string" },
-  "DOUBLE[]": { type: "list", element: "double" },
-  "MAP(VARCHAR, INTEGER)": { type: "map", key: "string", value: "int" },
-  "STRUCT(a DECIMAL(10,2), b DOUBLE)": {
-    type: "struct",
-    fields: [
-      { name: "a", type: "decimal(10,2)" },
-      { name: "b", type: "double" },
-    ],
-  },
-};
-
-function typeOf(name: string): DataType {
-  const type = name.startsWith("DECIMAL") ? (name.toLowerCase() as DataType) : types[name];
-  if (type === undefined) throw new Error(`the tests do not know the type ${name}`);
-  return type;
-}
 
 export const loadCheck = async (name: string): Promise<CheckDefinition> =>
   ((await import(`../../src/checks/${name}.ts`)) as { default: CheckDefinition }).default;

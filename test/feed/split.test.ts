@@ -9,7 +9,7 @@ let engine: TestEngine;
 beforeAll(async () => {
   engine = await openTestEngine();
 });
-afterAll(() => engine[Symbol.dispose]());
+afterAll(() => engine[Symbol.asyncDispose]());
 
 const specOf = (spec: Record<string, unknown>): SplitSpec =>
   splitSchema.parse({ train: 0.8, validation: 0.1, test: 0.1, ...spec });

@@ -15,7 +15,7 @@ let engine: TestEngine;
 beforeAll(async () => {
   engine = await openTestEngine();
 });
-afterAll(() => engine[Symbol.dispose]());
+afterAll(() => engine[Symbol.asyncDispose]());
 
 const of = async (relation: string) => profile(relation, await engine.columnsOf(relation), engine);
 

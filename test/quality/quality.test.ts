@@ -8,7 +8,7 @@ let engine: TestEngine;
 beforeAll(async () => {
   engine = await openTestEngine();
 });
-afterAll(() => engine[Symbol.dispose]());
+afterAll(() => engine[Symbol.asyncDispose]());
 
 const rows = (values: string, names = "a"): string => `(SELECT * FROM (VALUES ${values}) AS t(${names}))`;
 

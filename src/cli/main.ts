@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { run } from "@stricli/core";
 import { createApp, routes } from "./app.ts";
 import type { Context } from "./context.ts";
-import { formatError } from "./errors.ts";
+import { errorJson, formatError } from "./errors.ts";
 import { createOutput } from "./output.ts";
 import { reporting } from "./usage.ts";
 
@@ -47,6 +47,14 @@ export async function main(args: readonly string[]): Promise<never> {
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
+  // What a library throws outside of any call of ours ends the command as an error does, not with a stack on the screen.
+  for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+    process.on(event, (error: unknown) => {
+      process.stderr.write(`${args.includes("--json") ? errorJson(error) : formatError(error)}\n`, () =>
+        process.exit(1),
+      );
+    });
+  }
   reporting.json = args.includes("--json");
   reporting.verbs = routes.getAllEntries().map((entry) => entry.name.original);
 

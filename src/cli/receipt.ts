@@ -73,7 +73,10 @@ export function receipt(output: Output, report: RunReport): string {
     );
   }
   if (report.splits !== undefined) {
-    const splits = Object.entries(report.splits).map(([name, rows]) => `${escapeData(name)} ${count(rows)}`);
+    const order = ["train", "validation", "test"];
+    const splits = Object.entries(report.splits)
+      .sort(([left], [right]) => order.indexOf(left) - order.indexOf(right))
+      .map(([name, rows]) => `${escapeData(name)} ${count(rows)}`);
     lines.push(`  splits    ${splits.join(" · ")}`);
   }
   lines.push(...checkLines(output, report.checks));

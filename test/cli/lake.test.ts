@@ -232,7 +232,7 @@ describe("a lake from the command line, in the order in which people use it", ()
     );
     await appendFile(join(copy, "lake", files[0]!), "x");
     const { code, stdout } = await millrace(copy, ["verify", "orders"]);
-    expect(stdout).toMatch(/✗ orders: .*problems/);
+    expect(stdout).toMatch(/✗ orders: .*1 problem/);
     expect(code).toBe(1);
   });
 });
@@ -245,7 +245,7 @@ describe("when it does not go well", () => {
     await writeFile(join(folder, "millrace.yaml"), config.replace("on_fail: reject", "on_fail: fail"));
     const { code, stdout, stderr } = await millrace(folder, ["run", "orders"]);
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^✗ orders not published: 1 of 2 checks failed/m);
+    expect(stdout).toMatch(/^✗ orders not published: 1 of 3 checks failed/m);
     expect(stderr).toContain("mend the data");
     const { stdout: list } = await millrace(folder, ["datasets", "--json"]);
     expect(

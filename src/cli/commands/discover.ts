@@ -1,7 +1,7 @@
 import { formatType, MillraceError, suggestion, type StreamInfo } from "../../core/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { withLake } from "../session.ts";
-import { bytes, count } from "../text/numbers.ts";
+import { bytes, count, counted } from "../text/numbers.ts";
 import { table } from "../text/table.ts";
 
 interface Flags extends GlobalFlags {
@@ -75,6 +75,6 @@ export default async function discover(
         );
       }
     }
-    if (!flags.quiet) output.note(`\n${chosen.length} streams; counts are the source's own estimates`);
+    if (!flags.quiet) output.note(`\n${counted(chosen.length, "stream")}; counts are the source's own estimates`);
   });
 }

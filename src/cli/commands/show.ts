@@ -2,7 +2,7 @@ import { formatType } from "../../core/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { paint } from "../output.ts";
 import { withLake } from "../session.ts";
-import { escapeData } from "../text/escape.ts";
+import { escapeData, fit } from "../text/escape.ts";
 import { bytes, count, moment } from "../text/numbers.ts";
 import { pairs, table } from "../text/table.ts";
 
@@ -58,7 +58,16 @@ export default async function show(this: Context, flags: GlobalFlags, reference:
     const facts = Object.entries(lineage);
     if (facts.length > 0) {
       output.print(`\n${paint(output, "bold", "where it came from")}`);
-      output.print(pairs(facts.map(([key, value]) => [key, escapeData(value)])));
+      const room =
+        output.width === undefined ? undefined : output.width - 2 - Math.max(...facts.map(([key]) => key.length));
+      output.print(
+        pairs(
+          facts.map(([key, value]) => [
+            key,
+            room === undefined ? escapeData(value) : fit(escapeData(value), Math.max(20, room)),
+          ]),
+        ),
+      );
     }
   });
 }

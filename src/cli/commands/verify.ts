@@ -4,7 +4,7 @@ import type { Context, GlobalFlags } from "../context.ts";
 import { paint } from "../output.ts";
 import { chosenDatasets, withLake } from "../session.ts";
 import { escapeData } from "../text/escape.ts";
-import { bytes, count } from "../text/numbers.ts";
+import { bytes, count, counted } from "../text/numbers.ts";
 import { table } from "../text/table.ts";
 
 interface Flags extends GlobalFlags {
@@ -19,8 +19,8 @@ function printFiles(context: Context, name: string, report: VerifyReport): void 
   const { output } = context;
   const sound = report.problems.length === 0;
   output.print(
-    `${mark(sound, output)} ${name}: ${count(report.versions)} versions, ${count(report.files)} files, ${count(report.rows)} rows, ${bytes(report.bytes)}${
-      sound ? "" : `; ${count(report.problems.length)} problems`
+    `${mark(sound, output)} ${name}: ${counted(report.versions, "version")}, ${counted(report.files, "file")}, ${counted(report.rows, "row")}, ${bytes(report.bytes)}${
+      sound ? "" : `; ${counted(report.problems.length, "problem")}`
     }`,
   );
   for (const problem of report.problems)

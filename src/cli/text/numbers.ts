@@ -5,6 +5,11 @@ export function count(value: number | bigint): string {
   return String(value).replaceAll(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** `1 file`, `2 files`. */
+export function counted(value: number, noun: string): string {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
 const units = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 /** Decimal units: `12.3 MB`. */

@@ -1,5 +1,5 @@
 import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
-import { formatStream, quoteTable, quoteText, type TableName } from "./names.ts";
+import { formatStream, quoteText, type TableName } from "./names.ts";
 import type { Session, TextRow } from "./session.ts";
 import { mapColumns, type MappedColumn, type ServerColumn } from "./types.ts";
 
@@ -30,7 +30,7 @@ export async function* listStreams(session: Session, signal?: AbortSignal): Asyn
   for (const table of await readTables(session, scope, signal)) yield streamInfo(table, database);
 }
 
-/** One table or view. Throws `not-found` with the nearest name, and `schema` when nothing of it may be read. */
+/** One table or view. Throws `not-found`: the server does not tell what is missing from what may not be seen. */
 export async function describeTable(session: Session, name: TableName, signal?: AbortSignal): Promise<TableInfo> {
   const scope = `TABLE_SCHEMA = ${quoteText(name.database)}`;
   const tables = await readTables(session, `${scope} AND TABLE_NAME = ${quoteText(name.table)}`, signal);
@@ -39,14 +39,11 @@ export async function describeTable(session: Session, name: TableName, signal?: 
   if (table === undefined || table.columns.length === 0) {
     const sql = `SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE ${scope} ORDER BY TABLE_NAME`;
     const known = (await session.query(sql, signal)).map((row) => row["name"]!);
-    throw new MillraceError(
-      "not-found",
-      `there is no table or view ${quoteTable(name)}, or \`${session.settings.user}\` may not read it`,
-      {
-        hint: suggestion(name.table, known),
-        where: { stream: formatStream(name, session.settings.database) },
-      },
-    );
+    const stream = formatStream(name, session.settings.database);
+    throw new MillraceError("not-found", `there is no table \`${name.table}\` in the database \`${name.database}\``, {
+      where: { stream },
+      hint: `${suggestion(name.table, known)} (or \`${session.settings.user}\` may not read it)`,
+    });
   }
   return table;
 }

@@ -3,8 +3,9 @@ import { openSession } from "./connect.ts";
 import { listStreams } from "./discover.ts";
 import { mysqlError } from "./errors.ts";
 import { measureRelation } from "./measure.ts";
-import { planParts, resolveRelation, suggestedParts, type PartSpec, type Relation } from "./plan.ts";
+import { planParts, suggestedParts, type PartSpec } from "./plan.ts";
 import { readPart } from "./read.ts";
+import { findRelation, type Relation } from "./relations.ts";
 import type { Session } from "./session.ts";
 import { settingsOf, type Options } from "./settings.ts";
 import { Snapshot, snapshotGone } from "./snapshot.ts";
@@ -53,7 +54,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
 
     async plan(request, { after, signal }) {
       const where = placeOf(request);
-      const relation = await withSession(where, signal, (session) => resolveRelation(session, request, signal));
+      const relation = await withSession(where, signal, (session) => findRelation(session, request, signal));
       const parts = suggestedParts(relation, request);
       const readers = Math.min(settings.connections, parts);
       const snapshot = await Snapshot.take(() => openSession(settings, signal), readers, relation.table?.name, signal);
@@ -81,7 +82,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
 
     async measure(request, { upTo, columns, signal }) {
       return withSession(placeOf(request), signal, async (session) => {
-        const relation = await resolveRelation(session, request, signal);
+        const relation = await findRelation(session, request, signal);
         return measureRelation(session, relation, request, columns, upTo, signal);
       });
     },

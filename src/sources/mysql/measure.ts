@@ -1,8 +1,8 @@
 import type { Column, ColumnFacts, Cursor, ReadRequest } from "../../core/index.ts";
 import { fromCursor } from "../sql/index.ts";
-import { literal } from "./cursor.ts";
+import { literal } from "./literals.ts";
 import { quoteName } from "./names.ts";
-import type { Relation } from "./plan.ts";
+import type { Relation } from "./relations.ts";
 import type { Session } from "./session.ts";
 import type { MappedColumn } from "./types.ts";
 
@@ -48,7 +48,7 @@ export async function measureRelation(
 function measuredWhere(relation: Relation, request: ReadRequest, upTo: Cursor | undefined): string {
   const column = relation.all.find((other) => other.name === request.cursor);
   if (upTo === undefined || column === undefined) return "";
-  return ` WHERE ${quoteName(column.name)} <= ${literal(column, fromCursor(upTo, column.name, request.stream ?? "query").value)}`;
+  return ` WHERE ${quoteName(column.name)} <= ${literal(column, fromCursor(upTo, column.name, relation.stream).value)}`;
 }
 
 /** Expressions for the least and the greatest value as canonical text. Text is compared byte by byte, as the dataset does. */

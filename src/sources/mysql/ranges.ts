@@ -1,6 +1,6 @@
+import { literal } from "./literals.ts";
 import { quoteName } from "./names.ts";
-import { literal } from "./cursor.ts";
-import type { Relation } from "./plan.ts";
+import type { Relation } from "./relations.ts";
 import type { Session } from "./session.ts";
 import type { MappedColumn } from "./types.ts";
 
@@ -15,7 +15,7 @@ export interface Range {
 const maximumParts = 10_000;
 
 /** Cuts the rows that match `where` into about `parts` ranges of the first column of the primary key. */
-export async function splitTable(
+export async function splitRows(
   session: Session,
   relation: Relation,
   where: string,
@@ -63,14 +63,18 @@ async function boundsOf(
   rows: number | undefined,
   signal?: AbortSignal,
 ): Promise<string[]> {
-  if (!column.mapping.ordered) return [];
   const name = quoteName(column.name);
-  const { type } = column.mapping;
+  const { type, form } = column.mapping;
   if (type === "int" || type === "long" || type === "decimal(20,0)") {
-    const [row] = await session.query(`SELECT MIN(${name} + 0) AS low, MAX(${name} + 0) AS high FROM ${from}`, signal);
+    const shown = (expression: string): string => column.mapping.select?.(expression) ?? expression;
+    const sql = `SELECT ${shown(`MIN(${name})`)} AS low, ${shown(`MAX(${name})`)} AS high FROM ${from}`;
+    const [row] = await session.query(sql, signal);
     const { low = null, high = null } = row ?? {};
     return low === null || high === null ? [] : evenBounds(BigInt(low), BigInt(high), parts);
   }
+  const isBytes = form === "hex";
+  if (!column.mapping.ordered && !isBytes && type !== "uuid") return [];
+  const shown = isBytes ? `HEX(${name})` : name;
   const step = Math.ceil((rows ?? 0) / parts);
   if (step === 0) return [];
   const bounds: string[] = [];
@@ -79,7 +83,7 @@ async function boundsOf(
     const last = bounds.at(-1);
     const where = last === undefined ? "" : ` WHERE ${name} > ${literal(column, last)}`;
     const [row] = await session.query(
-      `SELECT ${name} AS v FROM ${from}${where} ORDER BY ${name} LIMIT 1 OFFSET ${step}`,
+      `SELECT ${shown} AS v FROM ${from}${where} ORDER BY ${name} LIMIT 1 OFFSET ${step}`,
       signal,
     );
     const { v = null } = row ?? {};

@@ -1,6 +1,7 @@
 import type { Encoding, Part, Payload } from "../../core/index.ts";
 import { toColumns } from "./discover.ts";
-import { partSelect, type PartSpec, type Relation } from "./plan.ts";
+import { partSelect, type PartSpec } from "./plan.ts";
+import type { Relation } from "./relations.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** One part as CSV. A connection of the snapshot is taken when the first chunk is asked for, and given back with the last. */

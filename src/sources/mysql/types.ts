@@ -129,7 +129,8 @@ export function mapType(column: ServerColumn, options: MappingOptions = {}): Map
       if (column.binary && type !== "json" && type !== "null" && !type.startsWith("inet")) {
         return { type: "binary", form: "hex", canonical: (name) => `LOWER(HEX(${name}))`, ordered: false };
       }
-      return { type: "string", form: "text", canonical: characters, ordered: true };
+      // The order of an enum is that of its definition in one place and of its text in another.
+      return { type: "string", form: "text", canonical: characters, ordered: /char$|text$/.test(type) };
   }
 }
 
@@ -144,10 +145,6 @@ export function hashedText(column: MappedColumn): string {
   const name = quoteName(column.name);
   if (column.mapping.type === "binary") return name;
   return column.mapping.canonical?.(name) ?? characters(selected(column));
-}
-
-export function isNumber({ mapping: { type } }: MappedColumn): boolean {
-  return typeof type === "string" && (/^(int|long|float|double)$/.test(type) || type.startsWith("decimal"));
 }
 
 export function mapColumns(columns: readonly ServerColumn[], options: MappingOptions): MappedColumn[] {

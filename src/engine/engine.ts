@@ -1,4 +1,13 @@
-import type { Column, ColumnBatch, EngineView, Format, Payload, RejectedRecord, Sql, StagedFile } from "../core/index.ts";
+import type {
+  Column,
+  ColumnBatch,
+  EngineView,
+  Format,
+  Payload,
+  RejectedRecord,
+  Sql,
+  StagedFile,
+} from "../core/index.ts";
 
 export interface EngineOptions {
   /** DuckDB's notation. Default `500MB`, so that a process stays below 0.7 GB. */
@@ -21,6 +30,13 @@ export interface LandRequest {
    * transform, casts, split column. Its columns must be those of `columns`, by name. Default: `SELECT * FROM input`.
    */
   select?: (input: string) => Sql;
+  /** True when `select` gives exactly one row for each input row, so that what was read need not be counted apart. */
+  rowwise?: boolean;
+  /**
+   * For the second reading of a stream whose first `land` failed with `parse`: records that do not fit are set apart instead of
+   * failing the whole. Files need no such call: the engine reads them again by itself.
+   */
+  tolerant?: boolean;
   /** Columns of the output with their field ids; what `select` gives is cast to these types, strictly. */
   columns: Column[];
   /** Local folder for the files. They are named `<prefix>-<n>.parquet`. */
@@ -65,6 +81,4 @@ export interface Engine extends EngineView, AsyncDisposable {
   write(select: Sql, request: Omit<LandRequest, "payload" | "format" | "select" | "onProgress">): Promise<StagedFile[]>;
   /** The rows of a SELECT → one file of any format: `copy` holds the options of COPY … TO. Returns the number of rows. */
   export(select: Sql, file: string, copy: string, signal?: AbortSignal): Promise<number>;
-  /** Lets SQL touch a further folder; only before the first statement that is given by a user. */
-  allow(path: string): Promise<void>;
 }

@@ -1,0 +1,134 @@
+/** Files → dataset: Millrace with checks and commit, beside DuckDB's own COPY (the floor), Polars, dlt and Sling. */
+import { DuckDBInstance } from "@duckdb/node-api";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { globSync } from "node:fs";
+import { join } from "node:path";
+import { makeData } from "./data.ts";
+import { cache, dataFolder, publish, python, race, root, table, type Contestant } from "./harness.ts";
+
+const out = join(cache, "bench-out");
+const node = process.execPath;
+const slow = process.argv.includes("--all");
+
+async function countRows(pattern: string): Promise<number> {
+  const files = globSync(pattern);
+  if (files.length === 0) return 0;
+  const connection = await (await DuckDBInstance.create(":memory:")).connect();
+  const list = files.map((file) => `'${file}'`).join(", ");
+  const reader = await connection.runAndReadAll(
+    `SELECT count(*)::INTEGER FROM read_parquet([${list}], union_by_name = true)`,
+  );
+  return Number(reader.getRows()[0]![0]);
+}
+
+function millrace(input: string): Contestant {
+  const lake = join(out, "lake");
+  return {
+    name: "millrace run (4 checks, commit)",
+    command: [node, join(root, "bin/millrace.mjs"), "run", "lineitem", "--config", join(lake, "millrace.yaml")],
+    before() {
+      rmSync(lake, { recursive: true, force: true });
+      mkdirSync(lake, { recursive: true });
+      writeFileSync(
+        join(lake, "millrace.yaml"),
+        `store: ./lake
+flows:
+  lineitem:
+    from: { path: "${input}" }
+    mode: append
+    checks:
+      - { check: not-null, columns: [l_orderkey, l_partkey, l_suppkey] }
+      - { check: range, column: l_quantity, min: 0, max: 1000 }
+      - { check: allowed-values, column: l_returnflag, values: [A, N, R] }
+      - { check: row-count, min: 1 }
+`,
+      );
+    },
+    rows: () => countRows(join(lake, "lake/lineitem/data/*.parquet")),
+  };
+}
+
+const duckdb = (reader: string, input: string, unordered: boolean): Contestant => {
+  const target = join(out, "duckdb.parquet");
+  return {
+    name: unordered ? "DuckDB COPY, unordered" : "DuckDB COPY",
+    command: [
+      "env",
+      ...(unordered ? ["UNORDERED=1"] : []),
+      node,
+      join(root, "bench/peers/duckdb-copy.mjs"),
+      reader,
+      input,
+      target,
+    ],
+    before: () => rmSync(target, { force: true }),
+    rows: () => countRows(target),
+  };
+};
+
+const polars = (kind: string, input: string): Contestant => {
+  const target = join(out, "polars.parquet");
+  return {
+    name: "Polars scan → sink",
+    command: [python, join(root, "bench/peers/polars_copy.py"), kind, input, target],
+    before: () => rmSync(target, { force: true }),
+    rows: () => countRows(target),
+  };
+};
+
+const dlt = (kind: string, input: string): Contestant => {
+  const target = join(out, "dlt");
+  return {
+    name: "dlt filesystem → parquet",
+    command: [python, join(root, "bench/peers/dlt_copy.py"), kind, input, target],
+    before: () => rmSync(target, { recursive: true, force: true }),
+    rows: () => countRows(join(target, "bench/lineitem/*.parquet")),
+  };
+};
+
+const sling = (input: string): Contestant => {
+  const target = join(out, "sling.parquet");
+  return {
+    name: "Sling → parquet",
+    command: [
+      "env",
+      "SLING_DISABLE_TELEMETRY=true",
+      join(cache, "bench/bin/sling-linux-amd64"),
+      "run",
+      "--src-stream",
+      `file://${input}`,
+      "--tgt-object",
+      `file://${target}`,
+    ],
+    before: () => rmSync(target, { recursive: true, force: true }),
+    rows: () => countRows(target),
+  };
+};
+
+await makeData();
+mkdirSync(out, { recursive: true });
+const rows = 6_000_000;
+const input = (name: string): string => join(dataFolder, name);
+const sections: { title: string; text: string }[] = [];
+for (const [title, name, kind, reader, count] of [
+  ["CSV, 750 MB, 6 M × 16", "lineitem.csv", "csv", "read_csv", rows],
+  ["CSV gzip, 204 MB", "lineitem.csv.gz", "csv", "read_csv", rows],
+  ["CSV zstd, 223 MB", "lineitem.csv.zst", "csv", "read_csv", rows],
+  ["NDJSON, 542 MB, 1.5 M × 16", "lineitem.ndjson", "ndjson", "read_json", rows / 4],
+  ["Parquet, 109 MB", "lineitem.parquet", "parquet", "read_parquet", rows],
+] as const) {
+  const contestants = [
+    millrace(input(name)),
+    duckdb(reader, input(name), false),
+    duckdb(reader, input(name), true),
+    polars(kind, input(name)),
+  ];
+  const results = await race(contestants, 5);
+  if (name === "lineitem.csv" || slow) {
+    // These take minutes: once after no warm-up says enough.
+    const slower = [dlt(kind, input(name)), ...(kind === "csv" ? [sling(input(name))] : [])];
+    for (const contestant of slower) results.push(...(await race([contestant], 1)));
+  }
+  sections.push({ title, text: table(results, "DuckDB COPY", count) });
+}
+publish("files", sections);

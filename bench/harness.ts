@@ -1,0 +1,121 @@
+/**
+ * Side-by-side timing of whole processes: one warm-up of each, then A B C A B C …, medians and ratios.
+ * Results are printed, and written to `bench/results/` with date and machine.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const here = dirname(fileURLToPath(import.meta.url));
+export const root = join(here, "..");
+export const cache = join(root, ".cache");
+export const dataFolder = join(cache, "bench-data");
+export const python = join(cache, "bench/bin/python");
+
+export interface Contestant {
+  name: string;
+  command: string[];
+  /** Puts back what a run changes; not timed. */
+  before?: () => void;
+  /** Proof that the work was done: returns the number of rows that came out. Called after the last run. */
+  rows?: () => Promise<number> | number;
+}
+
+export interface Figures {
+  wall: number;
+  cpu: number;
+  rss: number;
+}
+
+export interface Result {
+  name: string;
+  runs: Figures[];
+  median: Figures;
+  rows?: number;
+  failed?: string;
+}
+
+const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+
+function runOnce(contestant: Contestant): Figures & { code: number } {
+  contestant.before?.();
+  const output = execFileSync("python3", [join(here, "measure.py"), ...contestant.command], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    maxBuffer: 1 << 24,
+  });
+  return JSON.parse(output.trim().split("\n").at(-1)!) as Figures & { code: number };
+}
+
+export async function race(contestants: Contestant[], runs = 5): Promise<Result[]> {
+  const results = contestants.map((contestant): Result => ({
+    name: contestant.name,
+    runs: [],
+    median: { wall: 0, cpu: 0, rss: 0 },
+  }));
+  for (let round = 0; round <= runs; round++) {
+    for (const [index, contestant] of contestants.entries()) {
+      const result = results[index]!;
+      if (result.failed !== undefined) continue;
+      const { code, ...figures } = runOnce(contestant);
+      if (code !== 0) result.failed = `exit code ${code}`;
+      else if (round > 0) result.runs.push(figures);
+    }
+  }
+  for (const [index, contestant] of contestants.entries()) {
+    const result = results[index]!;
+    if (result.failed !== undefined) continue;
+    result.median = {
+      wall: median(result.runs.map((run) => run.wall)),
+      cpu: median(result.runs.map((run) => run.cpu)),
+      rss: Math.max(...result.runs.map((run) => run.rss)),
+    };
+    const rows = await contestant.rows?.();
+    if (rows !== undefined) result.rows = rows;
+  }
+  return results;
+}
+
+/** A table in Markdown; `floor` is the contestant that the others are divided by. */
+export function table(results: readonly Result[], floor: string, inputRows: number): string {
+  const base = results.find((result) => result.name === floor)!;
+  const lines = [
+    "| contestant | wall s | ÷ floor | CPU µs/row | peak RSS MB | rows out |",
+    "|---|---|---|---|---|---|",
+  ];
+  for (const result of results) {
+    if (result.failed !== undefined) lines.push(`| ${result.name} | failed: ${result.failed} | | | | |`);
+    else {
+      const { wall, cpu, rss } = result.median;
+      const spread = result.runs.map((run) => run.wall);
+      lines.push(
+        `| ${result.name} | ${wall.toFixed(2)} (${Math.min(...spread).toFixed(2)}–${Math.max(...spread).toFixed(2)}) | ${(wall / base.median.wall).toFixed(2)} | ${((cpu * 1e6) / inputRows).toFixed(2)} | ${(rss / 1e6).toFixed(0)} | ${result.rows?.toLocaleString("en") ?? ""} |`,
+      );
+    }
+  }
+  return lines.join("\n");
+}
+
+/** Appends a section to `bench/results/<name>.md`. */
+export function publish(name: string, sections: readonly { title: string; text: string }[]): void {
+  const folder = join(here, "results");
+  mkdirSync(folder, { recursive: true });
+  const cpu = cpus();
+  const header = [
+    `# ${name}`,
+    "",
+    `${new Date().toISOString().slice(0, 10)}, ${cpu.length} × ${cpu[0]!.model}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}.`,
+    "Median of the runs (minimum–maximum); whole processes, start included. `npm run bench -- " +
+      name +
+      "` makes this page.",
+    "",
+  ];
+  const body = sections.map(({ title, text }) => `## ${title}\n\n${text}\n`).join("\n");
+  writeFileSync(join(folder, `${name}.md`), `${header.join("\n")}\n${body}`);
+  console.log(body);
+}
+
+export const version = (): string =>
+  (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;

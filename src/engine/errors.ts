@@ -1,0 +1,36 @@
+import { MillraceError, isMillraceError, messageOf, type ErrorCode } from "../core/index.ts";
+
+const kinds: [RegExp, ErrorCode][] = [
+  [/^Out of Memory Error/, "limit"],
+  [/^Permission Error/, "permission"],
+  [/No space left on device|Disk quota exceeded|Could not write file.*space/i, "full"],
+  [/^IO Error: No files found|No such file or directory/, "not-found"],
+  [
+    /^(Conversion|Invalid Input|Out of Range|Serialization|Mismatch Type|Invalid|Sequence|TransactionContext) Error/,
+    "parse",
+  ],
+  [/^(Parser|Binder|Catalog|Syntax|Not implemented|Invalid Configuration|Invalid type) Error/i, "usage"],
+  [/^INTERRUPT Error/, "aborted"],
+  [/^IO Error|^Invalid Error|magic bytes|^HTTP Error/, "parse"],
+];
+
+/** DuckDB's error as ours. `parse`: the data does not fit; `usage`: the statement is wrong. */
+export function engineError(error: unknown): MillraceError {
+  if (isMillraceError(error)) return error;
+  const text = messageOf(error).trim();
+  const code = kinds.find(([pattern]) => pattern.test(text))?.[1] ?? "internal";
+  // DuckDB adds hints and settings below; the first lines say what is wrong.
+  const [first = text] = text.split(/\n\n|\nLINE \d+:/);
+  const candidate = /Candidate (?:bindings|functions|tables?)[^\n]*|Did you mean[^\n]*/.exec(text)?.[0];
+  const message = first.replace(/\s*\n\s*/g, " ").slice(0, 600);
+  const details: { cause: unknown; hint?: string; temporary?: boolean } = { cause: error };
+  if (code === "limit") details.hint = "raise `engine.memoryLimit` in the configuration, or free space for spilling";
+  else if (code === "full") details.hint = "free space on the disk of the store, then run again; nothing was committed";
+  else if (candidate !== undefined) details.hint = candidate;
+  return new MillraceError(code, message, details);
+}
+
+/** True when the records are at fault, so that telling good from bad is worth a second pass. */
+export function isDataError(error: unknown): boolean {
+  return isMillraceError(error) && error.code === "parse";
+}

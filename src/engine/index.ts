@@ -1,0 +1,79 @@
+import { sqlString, throwIfAborted, type Sql } from "../core/index.ts";
+import { streamBatches } from "./batches.ts";
+import { castSelect, columnsOf, copyToParquet } from "./copy.ts";
+import type { Engine, EngineOptions } from "./engine.ts";
+import { engineError } from "./errors.ts";
+import { land } from "./land.ts";
+import { openSession } from "./session.ts";
+import { toLossless } from "./values.ts";
+
+export type { Engine, EngineOptions, Landed, LandRequest } from "./engine.ts";
+export { assetColumns } from "./assets.ts";
+export { canonicalText, columnChecksum } from "./checksum.ts";
+export { emptyRelation, typeSql } from "./types.ts";
+
+/** A FROM item over Parquet files that all have the same columns. */
+export function stagedRelation(paths: readonly string[], columns: Parameters<typeof emptyRelation>[0]): Sql {
+  return paths.length === 0 ? emptyRelation(columns) : `read_parquet([${paths.map(sqlString).join(", ")}])`;
+}
+
+/** Opens DuckDB in memory, locked down to `allowed` and the spill folder. Throws `MillraceError`. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const session = await openSession(options);
+  return {
+    describe: (relation) => session.use((connection) => columnsOf(connection, `SELECT * FROM ${relation}`)),
+    columnsOf: (select) => session.use((connection) => columnsOf(connection, select)),
+    run: (sql, signal) =>
+      session.use(async (connection) => {
+        await connection.run(sql);
+      }, signal),
+    query: (sql, signal) =>
+      session.use(async (connection) => {
+        const reader = await connection.runAndReadAll(sql);
+        const names = reader.deduplicatedColumnNames();
+        return reader
+          .getRows()
+          .map((row) => Object.fromEntries(row.map((value, index) => [names[index]!, toLossless(value)])));
+      }, signal),
+    async *stream(select, signal) {
+      // A generator may be left at any point, so the connection is held by hand.
+      let release: () => void = () => undefined;
+      const held = new Promise<void>((resolve) => (release = resolve));
+      let give!: (connection: Parameters<typeof streamBatches>[0]) => void;
+      let refuse!: (error: unknown) => void;
+      const given = new Promise<Parameters<typeof streamBatches>[0]>(
+        (resolve, reject) => ([give, refuse] = [resolve, reject]),
+      );
+      const using = session.use(async (connection) => {
+        give(connection);
+        await held;
+      }, signal);
+      using.catch((error: unknown) => refuse(error));
+      try {
+        const connection = await given;
+        const columns = await columnsOf(connection, select);
+        for await (const batch of streamBatches(connection, select)) {
+          throwIfAborted(signal);
+          yield { columns, batch };
+        }
+      } catch (error) {
+        throwIfAborted(signal);
+        throw engineError(error);
+      } finally {
+        release();
+      }
+    },
+    land: (request) => land(session, request),
+    write: (select, request) =>
+      session.use(
+        async (connection) => copyToParquet(connection, await castSelect(connection, select, request.columns), request),
+        request.signal,
+      ),
+    export: (select, file, copy, signal) =>
+      session.use(async (connection) => {
+        const reader = await connection.runAndReadAll(`COPY (${select}) TO ${sqlString(file)} (${copy})`);
+        return Number(reader.getRows()[0]![0]);
+      }, signal),
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}

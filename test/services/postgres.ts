@@ -70,7 +70,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const command = { cwd: folder, ...account, env: { ...process.env, LC_ALL: "C.UTF-8", TZ: "UTC" } };
   writeFileSync(passwordFile, adminPassword);
   const give = (path: string): void => {
-    if (account.uid !== undefined) chownSync(path, account.uid, account.gid);
+    if (account.uid !== undefined) chownSync(path, account.uid, account.gid ?? -1);
   };
   for (const path of [folder, passwordFile]) give(path);
   const encoding = options.encoding ?? "UTF8";

@@ -25,7 +25,7 @@ export function quoteName(rules: NameRules, name: string): string {
       hint: `${rules.system} has no such names; see \`millrace discover\``,
     });
   }
-  const length = rules.unit === "bytes" ? Buffer.byteLength(name) : [...name].length;
+  const length = rules.unit === "bytes" ? Buffer.byteLength(name) : Array.from(name).length;
   if (length > rules.limit) {
     throw new MillraceError("config", `the name \`${name}\` has ${length} ${rules.unit}`, {
       hint: `names in ${rules.system} have at most ${rules.limit} ${rules.unit}; \`millrace discover\` lists them`,

@@ -18,8 +18,10 @@ export function checkLines(output: Output, checks: readonly CheckResult[]): stri
   return checks.map((result, index) => {
     const [mark, colour] = marks[result.status];
     const name = fit(names[index]!, width);
-    const rejected = result.rejected ? `; ${count(result.rejected)} rejected` : "";
-    const message = `${escapeData(result.error ?? result.message)}${rejected}`;
+    const said = result.error ?? result.message;
+    // Most checks say so themselves.
+    const rejected = result.rejected && !said.includes("rejected") ? `; ${count(result.rejected)} rejected` : "";
+    const message = `${escapeData(said)}${rejected}`;
     const text = `${name}${" ".repeat(width - displayWidth(name))}  ${message}`;
     return `  ${paint(output, colour, mark)} ${output.width === undefined ? text : fit(text, output.width - 4)}`;
   });

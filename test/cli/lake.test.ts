@@ -60,7 +60,7 @@ describe("a lake from the command line, in the order in which people use it", ()
     expect(stdout).toMatch(/^ {2}rejected +2 +with reasons in orders__rejected$/m);
     expect(stdout).toMatch(/^ {2}splits +.*train \d+/m);
     expect(stdout).toMatch(/^ {2}✓ not-null id, customer_id/m);
-    expect(stdout).toMatch(/^ {2}[✓!] range price .*2 rejected$/m);
+    expect(stdout).toMatch(/^ {2}[✓!] range price .*in 2 of 200 rows.*rejected$/m);
   });
 
   test("a second run finds nothing new and makes no version", async () => {

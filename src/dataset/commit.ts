@@ -33,16 +33,18 @@ export async function commit(table: Table, change: Change): Promise<Version> {
     () => undefined,
     (error: unknown) => error,
   );
-  let known = false;
-  let result: Snapshot | undefined;
+  const outcome: { snapshot?: Snapshot; known: boolean } = { known: false };
   let attemptFiles: string[] = [];
   await table.update(async (metadata) => {
     // The attempt before lost for certain: nothing names its list and its rewritten manifests.
     for (const path of attemptFiles) await table.store.remove(path);
     attemptFiles = [];
-    result = snapshotOfRun(metadata, change.runId);
-    known = result !== undefined;
-    if (known) return undefined;
+    const earlier = snapshotOfRun(metadata, change.runId);
+    if (earlier !== undefined) {
+      outcome.snapshot = earlier;
+      outcome.known = true;
+      return undefined;
+    }
     table.assertWritable();
     assertBase(table, metadata, change);
     await loadCursors(table);
@@ -51,11 +53,11 @@ export async function commit(table: Table, change: Change): Promise<Version> {
     if (problem !== undefined) throw problem;
     const next = await apply(table, metadata, change, writer, id);
     attemptFiles = next.files;
-    result = next.snapshot;
+    outcome.snapshot = next.snapshot;
     return next.metadata;
   });
-  const version = table.versionOf(result!);
-  return known ? table.versions().find((one) => one.number === version.number)! : version;
+  const version = table.versionOf(outcome.snapshot!);
+  return outcome.known ? table.versions().find((one) => one.number === version.number)! : version;
 }
 
 function validate(change: Change): void {

@@ -112,7 +112,9 @@ function assertNames(columns: readonly Column[], dataset: string): void {
   }
 }
 
-function withoutRename({ renamedFrom: _, ...column }: WantedColumn): Column {
+function withoutRename(wanted: WantedColumn): Column {
+  const column: WantedColumn = { ...wanted };
+  delete column.renamedFrom;
   return column;
 }
 

@@ -227,6 +227,8 @@ export class Table {
   /** Keeps a manifest in memory; the longest unused ones make room. Its entries must be complete. */
   remember(read: ReadManifest): void {
     if (read.entries.length > cachedEntries / 2) return;
+    const before = this.#manifests.get(read.manifest.manifest_path);
+    if (before !== undefined) this.#cached -= before.entries.length + 1;
     this.#manifests.set(read.manifest.manifest_path, read);
     this.#cached += read.entries.length + 1;
     for (const [key, old] of this.#manifests) {

@@ -9,7 +9,7 @@ import {
   openCatalog,
   verifyDataset,
 } from "../../src/dataset/index.ts";
-import { type Workplace, append, engine, query, rowsOf, stage, workplace } from "./helpers.ts";
+import { type Workplace, closeEngine, append, engine, query, rowsOf, stage, workplace } from "./helpers.ts";
 
 let place: Workplace;
 let count = 0;
@@ -23,7 +23,10 @@ const numbers = (from: number, to: number): string =>
 beforeAll(async () => {
   place = await workplace();
 });
-afterAll(() => place[Symbol.asyncDispose]());
+afterAll(async () => {
+  await closeEngine();
+  await place[Symbol.asyncDispose]();
+});
 
 const fresh = (of: readonly Column[] = columns): Promise<Dataset> => openCatalog(place.store).create(`d${count++}`, of);
 const ids = async (dataset: Dataset, reference?: number | string): Promise<number[]> =>

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Column, MillraceError, type StagedFile, type Store } from "../../src/core/index.ts";
 import { type Dataset, openCatalog, verifyDataset } from "../../src/dataset/index.ts";
-import { type Workplace, append, engine, rowsOf, stage, workplace } from "./helpers.ts";
+import { type Workplace, closeEngine, append, engine, rowsOf, stage, workplace } from "./helpers.ts";
 
 let place: Workplace;
 let count = 0;
@@ -12,7 +12,10 @@ const columns: Column[] = [{ name: "id", type: "int" }];
 beforeAll(async () => {
   place = await workplace();
 });
-afterAll(() => place[Symbol.asyncDispose]());
+afterAll(async () => {
+  await closeEngine();
+  await place[Symbol.asyncDispose]();
+});
 
 const fresh = (): Promise<Dataset> => openCatalog(place.store).create(`f${count++}`, columns);
 

@@ -14,7 +14,7 @@ import {
 } from "../../src/core/index.ts";
 import type { Dataset } from "../../src/dataset/index.ts";
 import { toIcebergSchema } from "../../src/dataset/iceberg/schema.ts";
-import type { Engine } from "../../src/engine/engine.ts";
+import { type Engine, openEngine } from "../../src/engine/index.ts";
 import * as fileSystem from "../../src/stores/fs/driver.ts";
 
 export interface Workplace extends AsyncDisposable {
@@ -117,22 +117,37 @@ export async function append(dataset: Dataset, select: string, columns?: readonl
   await dataset.commit({ operation: "append", add: [file], ...(columns && { columns: [...columns] }) });
 }
 
-/** What the dataset asks of an engine: `query` and `write`, on DuckDB itself. */
-export const engine = {
+let opened: Promise<Engine> | undefined;
+const real = (): Promise<Engine> => {
+  opened ??= openEngine({
+    spillFolder: join(tmpdir(), `millrace-spill-${process.pid}`),
+    allowed: [tmpdir()],
+    threads: 2,
+  });
+  return opened;
+};
+
+/** The engine, opened on first use. */
+export const engine: Engine = {
+  query: async (sql, signal) => (await real()).query(sql, signal),
+  write: async (select, request) => (await real()).write(select, request),
+} satisfies Partial<Engine> as unknown as Engine;
+
+/** Closes the engine; for `afterAll`. */
+export async function closeEngine(): Promise<void> {
+  await (await opened)?.[Symbol.asyncDispose]();
+  opened = undefined;
+}
+
+/** `write` of this one puts the schema into the Parquet files too, where icebird looks for it. */
+export const engineForIcebird: Engine = {
   query,
-  async write(select: string, request: { columns: Column[]; folder: string; prefix: string }): Promise<StagedFile[]> {
-    const casts = request.columns.map((column) => sqlName(column.name)).join(", ");
-    const [row] = await query(`SELECT count(*) AS n FROM (${select}) AS t`);
-    if (Number(row!["n"]) === 0) return [];
-    return [
-      await writeParquet(
-        `SELECT ${casts} FROM (${select}) AS t`,
-        request.columns,
-        join(request.folder, `${request.prefix}-0.parquet`),
-      ),
-    ];
+  async write(select, request) {
+    const names = request.columns.map((column) => sqlName(column.name)).join(", ");
+    const local = join(request.folder, `${request.prefix}-0.parquet`);
+    return [await writeParquet(`SELECT ${names} FROM (${select}) AS t`, request.columns, local)];
   },
-} as unknown as Engine;
+} satisfies Partial<Engine> as unknown as Engine;
 
 /** Rows of a version of the dataset, by its own relation. */
 export async function rowsOf(

@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Dataset, compactDataset, openCatalog, verifyDataset } from "../../src/dataset/index.ts";
-import { type Workplace, engine, query, stage, workplace } from "./helpers.ts";
+import { type Workplace, closeEngine, engine, query, stage, workplace } from "./helpers.ts";
 
 let place: Workplace;
 beforeAll(async () => {
   place = await workplace();
 });
-afterAll(() => place[Symbol.asyncDispose]());
+afterAll(async () => {
+  await closeEngine();
+  await place[Symbol.asyncDispose]();
+});
 
 /** mulberry32: a small generator whose sequence is a function of the seed. */
 function generator(seed: number): () => number {

@@ -1,6 +1,6 @@
 import { type Column, type PrimitiveType, sqlName } from "../../src/core/index.ts";
 import { type Dataset, compactDataset, mergeChange } from "../../src/dataset/index.ts";
-import { type Workplace, append, engine, query, stage } from "../dataset/helpers.ts";
+import { type Workplace, append, engine as realEngine, query, stage } from "../dataset/helpers.ts";
 import { openCatalog } from "../../src/dataset/index.ts";
 
 /** Every type of a dataset. Spark has no time of day, so it can be left out. */
@@ -74,7 +74,12 @@ function rows(from: number, to: number, columns: readonly Column[], mark: string
 }
 
 /** A dataset after append, merge, compaction, evolution (add, widen, rename, drop, a field in a struct), and a rollback. */
-export async function datasetWithHistory(place: Workplace, name: string, withTime: boolean): Promise<Dataset> {
+export async function datasetWithHistory(
+  place: Workplace,
+  name: string,
+  withTime: boolean,
+  engine = realEngine,
+): Promise<Dataset> {
   const dataset = await openCatalog(place.store).create(name, firstColumns(withTime));
   await append(dataset, rows(0, 1000, dataset.columns(), "first"));
   await append(dataset, rows(1000, 1500, dataset.columns(), "second"));

@@ -2,8 +2,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { icebergMetadata, icebergRead } from "icebird";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { formatType } from "../../src/core/index.ts";
 import { type Dataset, openCatalog, openTable } from "../../src/dataset/index.ts";
-import { type Workplace, query, workplace } from "../dataset/helpers.ts";
+import { type Workplace, closeEngine, engineForIcebird, query, workplace } from "../dataset/helpers.ts";
 import { type PythonEnvironment, mavenJar, pythonEnvironment, runPython } from "../services/python.ts";
 import { checksums, datasetWithHistory } from "./history.ts";
 
@@ -18,6 +19,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await closeEngine();
   await place[Symbol.asyncDispose]();
 });
 
@@ -123,11 +125,11 @@ test("Spark reads the same, and Millrace reads on after Spark has written", { ti
 });
 
 test("icebird reads the same", async () => {
-  const subject = await datasetWithHistory(place, "for_icebird", false);
+  const subject = await datasetWithHistory(place, "for_icebird", false, engineForIcebird);
   const original = globalThis.fetch;
   // icebird fetches everything; here its addresses are paths of this machine.
   globalThis.fetch = async (input, init) => {
-    const bytes = await readFile(String(input));
+    const bytes = await readFile(input instanceof Request ? input.url : input);
     const range = /bytes=(\d+)-(\d+)/.exec(new Headers(init?.headers).get("range") ?? "");
     if (range) return new Response(bytes.subarray(Number(range[1]), Number(range[2]) + 1), { status: 206 });
     return new Response(bytes, { headers: { "content-length": String(bytes.length) } });
@@ -147,7 +149,7 @@ test("icebird reads the same", async () => {
     const file = join(place.folder, "icebird.ndjson");
     await writeFile(file, text);
     const types = { long: "BIGINT", double: "DOUBLE", string: "VARCHAR", boolean: "BOOLEAN" } as Record<string, string>;
-    const fields = exact.map((column) => `${column.name}: '${types[String(column.type)]}'`).join(", ");
+    const fields = exact.map((column) => `${column.name}: '${types[formatType(column.type)]}'`).join(", ");
     expect(await checksums(`read_json('${file}', format = 'newline_delimited', columns = {${fields}})`, exact)).toEqual(
       await checksums(await subject.relation(), exact),
     );

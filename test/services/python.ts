@@ -82,7 +82,7 @@ export async function runPython(
     });
     return stdout;
   } catch (cause) {
-    const stderr = String((cause as { stderr?: unknown }).stderr ?? "");
+    const { stderr = "" } = cause as { stderr?: string };
     throw new MillraceError("internal", `the Python script failed: ${stderr.slice(-3000) || messageOf(cause)}`, {
       cause,
     });

@@ -29,7 +29,7 @@ export function exactText(type: PrimitiveType, bytes: Buffer): string | undefine
       return bytes.length === 8 ? timestampText(bytes.readBigInt64LE(), type === "timestamptz") : undefined;
     case "string": {
       const text = bytes.toString("utf8");
-      return [...text].length < truncation ? text : undefined;
+      return Array.from(text).length < truncation ? text : undefined;
     }
     case "binary":
       return bytes.length < truncation ? bytes.toString("hex").toUpperCase() : undefined;

@@ -192,7 +192,8 @@ export function decodeManifest(
     entry.snapshot_id ??= manifest.added_snapshot_id;
     entry.sequence_number ??= manifest.sequence_number;
     entry.file_sequence_number ??= manifest.sequence_number;
-    entry.data_file.content ??= 0;
+    // Format v1 has none.
+    entry.data_file.content = (entry.data_file.content as number | undefined) ?? 0;
   }
   const schema = metadata["schema"];
   return { entries, schema: schema === undefined ? undefined : (JSON.parse(schema) as IcebergSchema) };
@@ -214,10 +215,14 @@ export function decodeManifestList(bytes: Uint8Array, path: string): ManifestFil
   const { records } = decodeAvro(bytes, manifestListNames, path);
   return records.map((record) => {
     const manifest = record as unknown as ManifestFile;
-    // Format v1 has neither.
-    manifest.content ??= 0;
-    manifest.sequence_number ??= 0;
-    manifest.min_sequence_number ??= 0;
-    return manifest;
+    return { ...manifest, ...withDefaults(manifest) };
   });
+}
+
+/** What manifest lists of format v1 leave out. */
+function withDefaults(
+  manifest: Partial<ManifestFile>,
+): Pick<ManifestFile, "content" | "sequence_number" | "min_sequence_number"> {
+  const { content = 0, sequence_number = 0, min_sequence_number = 0 } = manifest;
+  return { content, sequence_number, min_sequence_number };
 }

@@ -102,10 +102,11 @@ export function encodeMetadata(metadata: TableMetadata): Buffer {
   return Buffer.from(`${head.slice(0, -1)},"snapshots":[${texts.join(",\n")}]}`);
 }
 
-const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
+/** `JSON.rawJSON` of ECMAScript 2026, which TypeScript does not know yet. */
+const json = JSON as typeof JSON & { rawJSON(text: string): unknown };
 
 function exactIds(_key: string, value: unknown): unknown {
-  return typeof value === "bigint" ? rawJson(String(value)) : value;
+  return typeof value === "bigint" ? json.rawJSON(String(value)) : value;
 }
 
 /** Ids of other writers exceed 2^53; they are kept exact by way of strings. */
@@ -114,20 +115,19 @@ const idKeys = new Set(["snapshot-id", "current-snapshot-id", "parent-snapshot-i
 
 /** Throws `corrupt` or `unsupported`. What older or sparser writers leave out is filled in. */
 export function decodeMetadata(bytes: Uint8Array, path: string): TableMetadata {
-  let metadata: Partial<TableMetadata> & Pick<TableMetadata, "format-version" | "location">;
+  let metadata: Readable;
   try {
     const plain = bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
     const text = new TextDecoder("utf8", { fatal: true }).decode(plain);
     const wide = wideId.test(text);
     wideId.lastIndex = 0;
-    metadata = wide
+    const parsed: unknown = wide
       ? JSON.parse(text.replace(wideId, '$1"$2"'), (key, value: unknown) =>
           idKeys.has(key) && typeof value === "string" ? exactId(value) : value,
         )
       : JSON.parse(text);
-    if (typeof metadata !== "object" || metadata === null || typeof metadata.location !== "string") {
-      throw new Error("it has no `location`");
-    }
+    if (!isReadable(parsed)) throw new Error("it has no `location`");
+    metadata = parsed;
   } catch (cause) {
     throw new MillraceError("corrupt", `\`${path}\` is not readable table metadata: ${messageOf(cause)}`, {
       cause,
@@ -147,15 +147,18 @@ export function decodeMetadata(bytes: Uint8Array, path: string): TableMetadata {
   return complete(metadata, path);
 }
 
+type Readable = Partial<TableMetadata> & Pick<TableMetadata, "format-version" | "location">;
+
+function isReadable(value: unknown): value is Readable {
+  return typeof value === "object" && value !== null && typeof (value as { location?: unknown }).location === "string";
+}
+
 function exactId(text: string): SnapshotId {
   const number = Number(text);
   return Number.isSafeInteger(number) ? number : BigInt(text);
 }
 
-function complete(
-  partial: Partial<TableMetadata> & Pick<TableMetadata, "format-version" | "location">,
-  path: string,
-): TableMetadata {
+function complete(partial: Readable, path: string): TableMetadata {
   const metadata = {
     "table-uuid": "",
     "last-sequence-number": 0,
@@ -176,7 +179,7 @@ function complete(
     "metadata-log": partial["metadata-log"] ?? [],
     "current-snapshot-id": partial["current-snapshot-id"] ?? -1,
   };
-  metadata.snapshots.forEach((snapshot, index) => {
+  metadata.snapshots.forEach((snapshot: Partial<Snapshot>, index) => {
     if (typeof snapshot["manifest-list"] !== "string") {
       throw new MillraceError(
         "unsupported",
@@ -184,6 +187,7 @@ function complete(
       );
     }
     snapshot.summary ??= {};
+    if ((snapshot["parent-snapshot-id"] as unknown) === null) delete snapshot["parent-snapshot-id"];
     // Format v1 has no sequence numbers: people still need a number to say which version they mean.
     snapshot["sequence-number"] ??= index + 1;
   });
@@ -195,10 +199,9 @@ function complete(
 }
 
 function legacySchemas(partial: Partial<TableMetadata>, path: string): IcebergSchema[] {
-  const schema = (partial as { schema?: IcebergSchema }).schema;
+  const { schema } = partial as { schema?: Omit<IcebergSchema, "schema-id"> & { "schema-id"?: number } };
   if (schema === undefined) throw new MillraceError("corrupt", `\`${path}\` has no schema`, { where: { file: path } });
-  schema["schema-id"] ??= 0;
-  return [schema];
+  return [{ ...schema, "schema-id": schema["schema-id"] ?? 0 }];
 }
 
 export function schemaOf(metadata: TableMetadata, id: number | undefined): IcebergSchema {
@@ -229,7 +232,7 @@ export function lineageOf(metadata: TableMetadata): Set<Snapshot> {
   for (let snapshot = currentSnapshot(metadata); snapshot !== undefined && !lineage.has(snapshot);) {
     lineage.add(snapshot);
     const parent = snapshot["parent-snapshot-id"];
-    if (parent === undefined || parent === null) break;
+    if (parent === undefined) break;
     // An expired parent breaks the chain: the next one is the newest older version that no rollback left behind.
     const number = snapshot["sequence-number"];
     snapshot =

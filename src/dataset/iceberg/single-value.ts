@@ -131,7 +131,7 @@ export function encodeBounds(
     if (lower && Number(min) === 0) bounds.lower = encodeValue(type, "-0");
     if (upper && Number(max) === 0) bounds.upper = encodeValue(type, "0");
   } else if (type === "string") {
-    if (lower) bounds.lower = Buffer.from([...min!].slice(0, truncation).join(""), "utf8");
+    if (lower) bounds.lower = Buffer.from(Array.from(min!).slice(0, truncation).join(""), "utf8");
     if (upper) bounds.upper = upperText(max!);
   } else if (type === "binary") {
     if (lower) bounds.lower = lower.subarray(0, truncation);
@@ -146,7 +146,7 @@ export function encodeBounds(
 }
 
 function upperText(text: string): Buffer | undefined {
-  const points = [...text].map((character) => character.codePointAt(0)!);
+  const points = Array.from(text, (character) => character.codePointAt(0)!);
   if (points.length <= truncation) return Buffer.from(text, "utf8");
   points.length = truncation;
   for (let index = truncation - 1; index >= 0; index--) {

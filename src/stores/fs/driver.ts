@@ -72,7 +72,7 @@ export async function open(options: { path: string }, context: StoreContext): Pr
         return entryOf(path, stats);
       } finally {
         closeSync(descriptor);
-        if (left) rmSync(staged, { force: true });
+        if (left) unlinkSync(staged);
       }
     } catch (error) {
       if (ifAbsent) throw conditionalError(error, path);

@@ -1,6 +1,8 @@
 import {
+  formatType,
   isMillraceError,
   messageOf,
+  MillraceError,
   sqlName,
   throwIfAborted,
   type Measured,
@@ -8,6 +10,7 @@ import {
   type Statistics,
   type Verdict,
 } from "../core/index.ts";
+import { emptyRelation } from "../engine/index.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { CheckResult } from "../pipeline/report.ts";
 import type { PlannedCheck } from "./plan.ts";
@@ -19,6 +22,39 @@ export interface MeasureRequest {
   /** What is known of these rows without reading them. Must be exact: checks are answered from it. */
   statistics?: Statistics;
   signal?: AbortSignal;
+}
+
+/**
+ * Lets the engine bind every check to the columns without reading a row: patterns that are none, conditions with errors and types
+ * that do not compare are found before a run has begun. Throws `config` naming the first check that is wrong.
+ */
+export async function verifyChecks(
+  planned: readonly PlannedCheck[],
+  engine: Pick<Engine, "query">,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const [index, check] of planned.entries()) {
+    const { columns } = check.context;
+    try {
+      const select = scan(
+        emptyRelation(columns),
+        Object.values(check.definition.measure(check.options, check.context)),
+      );
+      await engine.query(`EXPLAIN ${select}`, signal);
+    } catch (error) {
+      if (isMillraceError(error) && error.code === "aborted") throw error;
+      throwIfAborted(signal);
+      throw new MillraceError(
+        "config",
+        `\`checks[${index}]\`: the check \`${check.spec.check}\` cannot be measured: ${messageOf(error).split("\n")[0]}`,
+        {
+          where: { check: check.spec.check },
+          hint: `the columns are ${columns.map((column) => `\`${column.name}\` (${formatType(column.type)})`).join(", ")}`,
+          cause: error,
+        },
+      );
+    }
+  }
 }
 
 type Outcome = { values: Measured } | { error: string };

@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readdirSync } from "node:fs";
 import type { MillraceError } from "../../src/core/index.ts";
-import { measureChecks, quarantineSelect, recordExpression, rowsOfRecords } from "../../src/quality/index.ts";
+import {
+  measureChecks,
+  quarantineSelect,
+  recordExpression,
+  rowsOfRecords,
+  verifyChecks,
+} from "../../src/quality/index.ts";
 import { ask, loadCheck, openTestEngine, plan, type TestEngine } from "../checks/engine.ts";
 
 let engine: TestEngine;
@@ -66,6 +72,34 @@ describe("plans", () => {
     expect(error.message).toContain("checks[1]");
     if (hint !== undefined) expect(error.hint).toContain(hint);
     expect(error.where.check).toBe(spec.check);
+  });
+});
+
+describe("binding", () => {
+  const relation = "(SELECT 1 AS a, 'x' AS t WHERE error('nothing may be read'))";
+  test.each([
+    [{ check: "regex", column: "t", pattern: "(a" }, "missing )"],
+    [{ check: "sql", expression: "nonsense > 1" }, "nonsense"],
+    [{ check: "sql", aggregate: "sum(t) > 1" }, "sum"],
+  ])("%j is refused without reading a row", async (spec, message) => {
+    const planned = await plan(engine, relation, [{ check: "duplicates" }, spec]);
+    await expect(verifyChecks(planned, engine)).rejects.toMatchObject({
+      code: "config",
+      message: expect.stringMatching(/^`checks\[1\]`: .*/),
+    });
+    await expect(verifyChecks(planned, engine)).rejects.toThrow(message);
+  });
+  test("what is right is not executed", async () => {
+    const context = { previous: relation, mode: "append" as const };
+    await verifyChecks(
+      await plan(
+        engine,
+        relation,
+        [{ check: "unique", column: "a" }, { check: "drift" }, { check: "regex", column: "t", pattern: "a+" }],
+        { context },
+      ),
+      engine,
+    );
   });
 });
 

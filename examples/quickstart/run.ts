@@ -20,7 +20,10 @@ function say(text: string): void {
 function millrace(...commandLine: string[]): void {
   const shown = commandLine.map((word) => (/[\s"'*(]/.test(word) ? `"${word}"` : word)).join(" ");
   console.log(`\n$ npx millrace ${shown}`);
-  const result = spawnSync(process.execPath, [join(root, "bin/millrace.mjs"), ...commandLine], { cwd: folder, stdio: "inherit" });
+  const result = spawnSync(process.execPath, [join(root, "bin/millrace.mjs"), ...commandLine], {
+    cwd: folder,
+    stdio: "inherit",
+  });
   if (result.status !== 0) {
     console.error(`\nthe quickstart stopped: \`millrace ${shown}\` ended with ${result.status ?? result.signal}`);
     process.exit(1);
@@ -38,7 +41,8 @@ const first = !existsSync(join(folder, "lake"));
 mkdirSync(join(folder, "incoming/weather"), { recursive: true });
 copyFileSync(join(here, "millrace.yaml"), join(folder, "millrace.yaml"));
 if (first) {
-  for (const name of ["airports.csv", "movies.json", "flights-3m.parquet"]) copyFileSync(join(data, name), join(folder, "incoming", name));
+  for (const name of ["airports.csv", "movies.json", "flights-3m.parquet"])
+    copyFileSync(join(data, name), join(folder, "incoming", name));
   for (const year of ["2012", "2013", "2014"]) deliverWeather(year);
 }
 
@@ -51,14 +55,17 @@ for (const flow of ["airports", "movies", "flights", "weather"]) millrace("run",
 
 if (first) {
   say("Some rows were refused. They are kept, with the reason, beside the dataset:");
-  millrace("query", 'select reason, count(*) as rows from movies__rejected group by 1 order by 2 desc');
+  millrace("query", "select reason, count(*) as rows from movies__rejected group by 1 order by 2 desc");
   say("A new file of weather arrives. The same command reads that file alone:");
   deliverWeather("2015");
   millrace("run", "weather");
 }
 millrace("datasets");
 millrace("history", "weather");
-millrace("query", "select split, count(*) as flights, round(avg(delay), 1) as delay from flights group by 1 order by 1");
+millrace(
+  "query",
+  "select split, count(*) as flights, round(avg(delay), 1) as delay from flights group by 1 order by 1",
+);
 say("A batch of training data:");
 millrace("preview", "movies", "--split", "train", "--rows", "8");
 

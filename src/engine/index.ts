@@ -1,19 +1,21 @@
-import { sqlString, throwIfAborted, type Sql } from "../core/index.ts";
+import { sqlString, throwIfAborted, type Column, type Sql } from "../core/index.ts";
 import { streamBatches } from "./batches.ts";
 import { castSelect, columnsOf, copyToParquet } from "./copy.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
 import { engineError } from "./errors.ts";
 import { land } from "./land.ts";
 import { openSession } from "./session.ts";
+import { emptyRelation } from "./types.ts";
 import { toLossless } from "./values.ts";
 
 export type { Engine, EngineOptions, Landed, LandRequest } from "./engine.ts";
 export { assetColumns } from "./assets.ts";
 export { canonicalText, columnChecksum } from "./checksum.ts";
-export { emptyRelation, typeSql } from "./types.ts";
+export { typeSql } from "./types.ts";
+export { emptyRelation };
 
 /** A FROM item over Parquet files that all have the same columns. */
-export function stagedRelation(paths: readonly string[], columns: Parameters<typeof emptyRelation>[0]): Sql {
+export function stagedRelation(paths: readonly string[], columns: readonly Column[]): Sql {
   return paths.length === 0 ? emptyRelation(columns) : `read_parquet([${paths.map(sqlString).join(", ")}])`;
 }
 

@@ -65,7 +65,9 @@ export async function audit(
   let rejectedFiles: StagedFile[] = [];
   let rejected = 0;
   let checks = await measure(planned, files);
-  const rejecting = planned.filter((check, index) => check.spec.on_fail === "reject" && (checks[index]!.failing ?? 0) > 0);
+  const rejecting = planned.filter(
+    (check, index) => check.spec.on_fail === "reject" && (checks[index]!.failing ?? 0) > 0,
+  );
   if (rejecting.length > 0) {
     const moved = await quarantine(lake, plan, files, rejecting, signal);
     files = moved.files;
@@ -120,7 +122,9 @@ async function contextOf(
     dataset(name) {
       const relation = relations.get(name);
       if (relation === undefined) {
-        throw new MillraceError("not-found", `there is no dataset \`${name}\``, { hint: "`millrace datasets` lists them" });
+        throw new MillraceError("not-found", `there is no dataset \`${name}\``, {
+          hint: "`millrace datasets` lists them",
+        });
       }
       return relation;
     },
@@ -179,9 +183,13 @@ async function quarantine(
     const keptRows = kept.reduce((sum, file) => sum + file.rows, 0);
     const refusedRows = refused.reduce((sum, file) => sum + file.rows, 0);
     if (keptRows + refusedRows !== rows) {
-      throw new MillraceError("internal", `${rows} rows were checked, but ${keptRows} were kept and ${refusedRows} refused`, {
-        where: { run: plan.run, dataset: plan.dataset },
-      });
+      throw new MillraceError(
+        "internal",
+        `${rows} rows were checked, but ${keptRows} were kept and ${refusedRows} refused`,
+        {
+          where: { run: plan.run, dataset: plan.dataset },
+        },
+      );
     }
     moved.files.push(...(await adoptFiles(lake, plan.dataset, kept)));
     moved.rejectedFiles.push(...(await adoptFiles(lake, name, refused)));

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError, sqlName, sqlString, type Sql } from "../core/index.ts";
-import { writeArrow } from "./export-arrow.ts";
+import { writeArrowFile } from "../feed/arrow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { splitColumn } from "./query.ts";
@@ -23,14 +23,25 @@ export interface ExportReport {
   rows: number;
 }
 
-const suffixes: Record<string, string> = { ndjson: "jsonl", json: "json", csv: "csv", parquet: "parquet", arrow: "arrow" };
+const suffixes: Record<string, string> = {
+  ndjson: "jsonl",
+  json: "json",
+  csv: "csv",
+  parquet: "parquet",
+  arrow: "arrow",
+};
 
 /** Writes a version as files. Each appears under its name only when it is complete. */
-export async function exportDataset(lake: LakeHandles, reference: string, options: ExportOptions): Promise<ExportReport> {
+export async function exportDataset(
+  lake: LakeHandles,
+  reference: string,
+  options: ExportOptions,
+): Promise<ExportReport> {
   const { dataset, version } = await lake.resolve(reference);
   const format = options.format === "jsonl" ? "ndjson" : options.format;
   const suffix = suffixes[format];
-  const copy = format === "arrow" || suffix === undefined ? undefined : (await openFormat(lake.registry, format, {})).copy;
+  const copy =
+    format === "arrow" || suffix === undefined ? undefined : (await openFormat(lake.registry, format, {})).copy;
   if (suffix === undefined || (copy === undefined && format !== "arrow")) {
     throw new MillraceError("usage", `\`${options.format}\` is not a format to export to`, {
       hint: "use --format parquet, csv, jsonl or arrow",
@@ -41,10 +52,19 @@ export async function exportDataset(lake: LakeHandles, reference: string, option
   const engine = await lake.engine();
   const relation = await dataset.relation(version);
   const report: ExportReport = { files: [], rows: 0 };
-  for (const { name, select } of await selections(lake, dataset.name, dataset.columns(version).map((column) => column.name), relation, options)) {
+  for (const { name, select } of await selections(
+    lake,
+    dataset.name,
+    dataset.columns(version).map((column) => column.name),
+    relation,
+    options,
+  )) {
     const path = join(folder, `${dataset.name}@${version.number}${name}.${suffix}`);
     const temporary = join(lake.scratch, `export-${report.files.length}.${suffix}`);
-    const rows = copy === undefined ? await writeArrow(engine, select, temporary, options.signal) : await engine.export(select, temporary, copy, options.signal);
+    const rows =
+      copy === undefined
+        ? await writeArrowFile(engine, select, temporary, options.signal)
+        : await engine.export(select, temporary, copy, options.signal);
     await moveInto(temporary, path);
     report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await sha256(path) });
     report.rows += rows;
@@ -61,7 +81,9 @@ async function selections(
 ): Promise<{ name: string; select: Sql }[]> {
   if (options.split === undefined) return [{ name: "", select: `SELECT * FROM ${relation}` }];
   const column = sqlName(splitColumn(lake, dataset, names));
-  return [{ name: `-${options.split}`, select: `SELECT * FROM ${relation} WHERE ${column} = ${sqlString(options.split)}` }];
+  return [
+    { name: `-${options.split}`, select: `SELECT * FROM ${relation} WHERE ${column} = ${sqlString(options.split)}` },
+  ];
 }
 
 async function moveInto(from: string, to: string): Promise<void> {

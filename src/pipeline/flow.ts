@@ -3,27 +3,68 @@ import * as z from "zod";
 /** A name of a dataset, flow, connection or tag: it becomes a folder, so it is held to what every medium accepts. */
 export const nameSchema = z
   .string()
-  .regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/, "a name has letters, digits, `_` and `-`, begins with no `-`, and is at most 100 long");
+  .regex(
+    /^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/,
+    "a name has letters, digits, `_` and `-`, begins with no `-`, and is at most 100 long",
+  );
 
 const fromSchema = z.strictObject({
-  connection: z.string().optional().describe("Name of a configured connection. Leave it out to read local files with `path`."),
-  stream: z.string().optional().describe("Stream of the connection: a table (`public.orders`), a topic, a glob of files."),
+  connection: z
+    .string()
+    .optional()
+    .describe("Name of a configured connection. Leave it out to read local files with `path`."),
+  stream: z
+    .string()
+    .optional()
+    .describe("Stream of the connection: a table (`public.orders`), a topic, a glob of files."),
   query: z.string().optional().describe("A SELECT in the source's own language, instead of `stream`."),
   path: z
     .union([z.string(), z.array(z.string())])
     .optional()
-    .describe("Local files or globs, read by the built-in `files` source, instead of `connection`. Relative to the configuration."),
+    .describe(
+      "Local files or globs, read by the built-in `files` source, instead of `connection`. Relative to the configuration.",
+    ),
   format: z.string().optional().describe("Format of the files. Default: what their names and first bytes say."),
-  options: z.record(z.string(), z.unknown()).optional().describe("Options of the format or of the stream, as `millrace describe` lists them."),
-  cursor: z.string().optional().describe("Column to read incrementally by. Default: the whole stream each time; files: only new and changed ones."),
-  lag: z.number().nonnegative().optional().describe("Read this far before the cursor again, to catch late rows: seconds for times, units for numbers. Default 0."),
+  options: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe("Options of the format or of the stream, as `millrace describe` lists them."),
+  cursor: z
+    .string()
+    .optional()
+    .describe(
+      "Column to read incrementally by. Default: the whole stream each time; files: only new and changed ones.",
+    ),
+  lag: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe(
+      "Read this far before the cursor again, to catch late rows: seconds for times, units for numbers. Default 0.",
+    ),
   columns: z.array(z.string()).min(1).optional().describe("Columns to read. Default: all."),
+  part_bytes: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("Size of one part, bytes of source data: what is read again after a kill. Default: the source's own."),
 });
 
 const thresholdShape = {
-  on_fail: z.enum(["warn", "reject", "fail"]).default("fail").describe("`warn` notes it, `reject` moves failing rows to `<dataset>__rejected`, `fail` publishes nothing. Default `fail`."),
+  on_fail: z
+    .enum(["warn", "reject", "fail"])
+    .default("fail")
+    .describe(
+      "`warn` notes it, `reject` moves failing rows to `<dataset>__rejected`, `fail` publishes nothing. Default `fail`.",
+    ),
   max: z.number().int().nonnegative().optional().describe("How many rows may fail before the check does. Default 0."),
-  max_share: z.number().min(0).max(1).optional().describe("Which share of the rows may fail before the check does, 0 to 1. Default 0."),
+  max_share: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("Which share of the rows may fail before the check does, 0 to 1. Default 0."),
 };
 
 /** `check`, `on_fail`, `max` and `max_share` are the same for all; the other keys are the check's own and are validated by its definition. */
@@ -34,27 +75,57 @@ export const checkSchema = z.looseObject({
 export type CheckSpec = z.output<typeof checkSchema>;
 
 export const splitSchema = z.strictObject({
-  train: z.number().min(0).max(1).optional().describe("Share of train. Shares are of the whole; they must add up to 1."),
+  train: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("Share of train. Shares are of the whole; they must add up to 1."),
   validation: z.number().min(0).max(1).optional().describe("Share of validation."),
   test: z.number().min(0).max(1).optional().describe("Share of test."),
-  by: z.enum(["random", "time"]).default("random").describe("`random`: by a hash of `key`. `time`: by `column` against `boundaries`. Default `random`."),
-  key: z.union([z.string(), z.array(z.string()).min(1)]).optional().describe("Column or columns whose equal values stay in one split (customer, patient). Default: the key of the flow, else the whole row."),
-  stratify: z.union([z.string(), z.array(z.string()).min(1)]).optional().describe("Column or columns whose values are spread over the splits evenly."),
+  by: z
+    .enum(["random", "time"])
+    .default("random")
+    .describe("`random`: by a hash of `key`. `time`: by `column` against `boundaries`. Default `random`."),
+  key: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .optional()
+    .describe(
+      "Column or columns whose equal values stay in one split (customer, patient). Default: the key of the flow, else the whole row.",
+    ),
+  stratify: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .optional()
+    .describe("Column or columns whose values are spread over the splits evenly."),
   column: z.string().optional().describe("`by: time`: the column of the time."),
-  boundaries: z.strictObject({ validation: z.string().optional(), test: z.string().optional() }).optional().describe("`by: time`: first moment of validation and of test; earlier rows are train."),
+  boundaries: z
+    .strictObject({ validation: z.string().optional(), test: z.string().optional() })
+    .optional()
+    .describe("`by: time`: first moment of validation and of test; earlier rows are train."),
   seed: z.number().int().default(0).describe("Another seed gives another assignment. Default 0."),
   into: z.string().default("split").describe("Name of the column that holds the split. Default `split`."),
-  leakage: z.enum(["warn", "fail", "off"]).default("fail").describe("What to do when a group or an exact duplicate is in two splits. Default `fail`."),
+  leakage: z
+    .enum(["warn", "fail", "off"])
+    .default("fail")
+    .describe("What to do when a group or an exact duplicate is in two splits. Default `fail`."),
 });
 export type SplitSpec = z.output<typeof splitSchema>;
 
 export const flowSchema = z.strictObject({
   from: fromSchema.describe("What to read."),
   into: nameSchema.optional().describe("Dataset to write. Default: the name of the flow."),
-  mode: z.enum(["append", "replace", "merge"]).default("append").describe("`append` adds rows, `replace` swaps all, `merge` updates by `key`. Default `append`."),
+  mode: z
+    .enum(["append", "replace", "merge"])
+    .default("append")
+    .describe("`append` adds rows, `replace` swaps all, `merge` updates by `key`. Default `append`."),
   key: z.array(z.string()).min(1).optional().describe("Columns that identify a row. Required for `merge`."),
   transform: z.string().optional().describe("A SELECT over `input`, in DuckDB's SQL."),
-  schema: z.enum(["evolve", "freeze", "reject"]).default("evolve").describe("When the columns change: `evolve` the dataset, `freeze` it and leave new columns out, or `reject` the run. Default `evolve`."),
+  schema: z
+    .enum(["evolve", "freeze", "reject"])
+    .default("evolve")
+    .describe(
+      "When the columns change: `evolve` the dataset, `freeze` it and leave new columns out, or `reject` the run. Default `evolve`.",
+    ),
   checks: z.array(checkSchema).default([]).describe("Checks, all measured in one scan before the version is made."),
   split: splitSchema.optional().describe("Assign each row to train, validation or test."),
 });
@@ -68,26 +139,41 @@ export function flowProblems(flow: Flow): { path: (string | number)[]; message: 
     problems.push({ path: ["from"], message: "`from` needs `connection` with `stream` or `query`, or `path`" });
   }
   if (from.connection !== undefined && from.path !== undefined) {
-    problems.push({ path: ["from", "path"], message: "`from.path` is for local files; with `from.connection` use `from.stream`" });
+    problems.push({
+      path: ["from", "path"],
+      message: "`from.path` is for local files; with `from.connection` use `from.stream`",
+    });
   }
   if (from.stream !== undefined && from.query !== undefined) {
     problems.push({ path: ["from", "query"], message: "`from.stream` and `from.query` exclude each other" });
   }
   if (from.connection !== undefined && from.stream === undefined && from.query === undefined) {
-    problems.push({ path: ["from"], message: `\`from.connection\` is \`${from.connection}\`, but neither \`from.stream\` nor \`from.query\` says what to read` });
+    problems.push({
+      path: ["from"],
+      message: `\`from.connection\` is \`${from.connection}\`, but neither \`from.stream\` nor \`from.query\` says what to read`,
+    });
   }
   if (flow.mode === "merge" && flow.key === undefined) {
-    problems.push({ path: ["mode"], message: "`mode` is `merge`, but `key` does not say which columns identify a row" });
+    problems.push({
+      path: ["mode"],
+      message: "`mode` is `merge`, but `key` does not say which columns identify a row",
+    });
   }
   if (split?.by === "random") {
     const shares = [split.train, split.validation, split.test].filter((share) => share !== undefined);
     const total = shares.reduce((sum, share) => sum + share, 0);
     if (Math.abs(total - 1) > 1e-9) {
-      problems.push({ path: ["split"], message: `\`train\`, \`validation\` and \`test\` of \`split\` add up to ${total}, not to 1` });
+      problems.push({
+        path: ["split"],
+        message: `\`train\`, \`validation\` and \`test\` of \`split\` add up to ${total}, not to 1`,
+      });
     }
   }
   if (split?.by === "time" && (split.column === undefined || split.boundaries === undefined)) {
-    problems.push({ path: ["split"], message: "`split.by` is `time`, so `split.column` and `split.boundaries` are needed" });
+    problems.push({
+      path: ["split"],
+      message: "`split.by` is `time`, so `split.column` and `split.boundaries` are needed",
+    });
   }
   return problems;
 }

@@ -2,6 +2,7 @@ import type { Column, Registry, StreamInfo } from "../core/index.ts";
 import {
   compactDataset,
   diffVersions,
+  runKey,
   verifyDataset,
   type Catalog,
   type Dataset,
@@ -24,7 +25,16 @@ import { readReport, unfinishedTokens } from "./runs.ts";
 import { stagingFolder } from "./stage.ts";
 import { compareWithSource, type SourceComparison } from "./verify-source.ts";
 
-export { flowProblems, flowSchema, checkSchema, nameSchema, splitSchema, type CheckSpec, type Flow, type SplitSpec } from "./flow.ts";
+export {
+  flowProblems,
+  flowSchema,
+  checkSchema,
+  nameSchema,
+  splitSchema,
+  type CheckSpec,
+  type Flow,
+  type SplitSpec,
+} from "./flow.ts";
 export type { LakeConfig, ResolvedConnection } from "./lake.ts";
 export type { CheckResult, RunProgress, RunReport } from "./report.ts";
 export type { RunOptions } from "./run.ts";
@@ -61,7 +71,10 @@ export interface Lake extends AsyncDisposable {
   verify(reference: string, options?: { deep?: boolean }): Promise<VerifyReport>;
   /** Runs the source's own measures again and sets them beside the dataset's. */
   verifySource(flow: string, signal?: AbortSignal): Promise<SourceComparison>;
-  compact(name: string, options?: { targetBytes?: number }): Promise<{ before: number; after: number; version: Version | undefined }>;
+  compact(
+    name: string,
+    options?: { targetBytes?: number },
+  ): Promise<{ before: number; after: number; version: Version | undefined }>;
   gc(name: string, options?: GcOptions): Promise<GcReport>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
@@ -99,7 +112,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     async quality(reference) {
       const { dataset, version } = await lake.resolve(reference);
       const columns = dataset.columns(version);
-      const run = version.summary["millrace.run-id"];
+      const run = version.summary[runKey];
       const report = run === undefined ? undefined : await readReport(lake.store, run);
       const found = await profile(await dataset.relation(version), columns, await lake.engine());
       return { ...(report === undefined ? {} : { report }), profile: found, version, columns };
@@ -110,7 +123,9 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     async diff(before, after) {
       const from = await lake.resolve(before);
       const to = await lake.resolve(after);
-      return diffVersions(from.dataset, from.version, to.version, await lake.engine(), { key: flowKey(from.dataset.name) });
+      return diffVersions(from.dataset, from.version, to.version, await lake.engine(), {
+        key: flowKey(from.dataset.name),
+      });
     },
     async tag(reference, name) {
       const { dataset, version } = await lake.resolve(reference);
@@ -149,4 +164,3 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
   };
 }
-

@@ -44,7 +44,9 @@ export interface LakeHandles extends AsyncDisposable {
 
 export function splitReference(reference: string): { name: string; version: string | undefined } {
   const at = reference.lastIndexOf("@");
-  return at < 0 ? { name: reference, version: undefined } : { name: reference.slice(0, at), version: reference.slice(at + 1) };
+  return at < 0
+    ? { name: reference, version: undefined }
+    : { name: reference.slice(0, at), version: reference.slice(at + 1) };
 }
 
 /** Removes what processes that no longer live left behind, and makes a folder of this process's own. */
@@ -95,7 +97,9 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     const add = async (type: string, options: unknown): Promise<void> => {
       const definition = await loadSource(registry, type);
       if (!definition.localPaths) return;
-      paths.push(...definition.localPaths(validateOptions(definition.options, options, `options of \`${type}\``), config.folder));
+      paths.push(
+        ...definition.localPaths(validateOptions(definition.options, options, `options of \`${type}\``), config.folder),
+      );
     };
     for (const flow of Object.values(config.flows)) {
       if (flow.from.path !== undefined) await add("files", filesOptions(flow));

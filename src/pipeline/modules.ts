@@ -13,10 +13,16 @@ import {
   type StoreDefinition,
 } from "../core/index.ts";
 
-async function load<Module>(kind: string, entries: Record<string, RegistryEntry<Module>>, name: string): Promise<Module> {
+async function load<Module>(
+  kind: string,
+  entries: Record<string, RegistryEntry<Module>>,
+  name: string,
+): Promise<Module> {
   const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
   if (entry === undefined) {
-    throw new MillraceError("config", `there is no ${kind} \`${name}\``, { hint: suggestion(name, Object.keys(entries)) });
+    throw new MillraceError("config", `there is no ${kind} \`${name}\``, {
+      hint: suggestion(name, Object.keys(entries)),
+    });
   }
   return entry.load();
 }
@@ -29,7 +35,11 @@ export const loadCheck = (registry: Registry, name: string): Promise<CheckDefini
   load("check", registry.checks, name);
 
 /** Options as the module's own schema gives them back, defaults filled in. Throws `config` naming every wrong key. */
-export function validateOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, what: string): z.output<Schema> {
+export function validateOptions<Schema extends z.ZodType>(
+  schema: Schema,
+  options: unknown,
+  what: string,
+): z.output<Schema> {
   const result = schema.safeParse(options);
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
@@ -40,7 +50,9 @@ export function validateOptions<Schema extends z.ZodType>(schema: Schema, option
     }
     return path === "" ? issue.message : `\`${path}\`: ${issue.message}`;
   });
-  throw new MillraceError("config", `${what}: ${problems.join("; ")}`, { hint: "`millrace describe` lists the options" });
+  throw new MillraceError("config", `${what}: ${problems.join("; ")}`, {
+    hint: "`millrace describe` lists the options",
+  });
 }
 
 export async function openSource(

@@ -36,13 +36,14 @@ export function datasetOf(flowName: string, flow: Flow): string {
 }
 
 export function requestOf(flow: Flow): ReadRequest {
-  const { stream, query, cursor, lag, columns, connection, options } = flow.from;
+  const { stream, query, cursor, lag, columns, connection, options, part_bytes: partBytes } = flow.from;
   return {
     ...(stream === undefined ? {} : { stream }),
     ...(query === undefined ? {} : { query }),
     ...(cursor === undefined ? {} : { cursor }),
     ...(lag === undefined ? {} : { lag }),
     ...(columns === undefined ? {} : { columns }),
+    ...(partBytes === undefined ? {} : { partBytes }),
     ...(connection === undefined || options === undefined ? {} : { options }),
   };
 }
@@ -72,9 +73,15 @@ export async function openIfExists(lake: LakeHandles, name: string): Promise<Dat
  * The SELECT from the relation of input rows to output rows: transform, split, and one expression per output column.
  * `available` are the columns that transform and split give; what the dataset has beyond them is null.
  */
-export function outputSelect(flow: Flow, available: readonly Column[], output: readonly Column[]): (input: string) => string {
+export function outputSelect(
+  flow: Flow,
+  available: readonly Column[],
+  output: readonly Column[],
+): (input: string) => string {
   const names = new Set(available.map((column) => column.name));
-  const list = output.map((column) => (names.has(column.name) ? sqlName(column.name) : `NULL AS ${sqlName(column.name)}`));
+  const list = output.map((column) =>
+    names.has(column.name) ? sqlName(column.name) : `NULL AS ${sqlName(column.name)}`,
+  );
   return (input) => `SELECT ${list.join(", ")} FROM (${rowsSelect(flow, available)(input)})`;
 }
 
@@ -82,7 +89,9 @@ export function outputSelect(flow: Flow, available: readonly Column[], output: r
 function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) => string {
   return (input) => {
     const rows =
-      flow.transform === undefined ? `SELECT * FROM ${input}` : `WITH input AS (SELECT * FROM ${input}) SELECT * FROM (${flow.transform})`;
+      flow.transform === undefined
+        ? `SELECT * FROM ${input}`
+        : `WITH input AS (SELECT * FROM ${input}) SELECT * FROM (${flow.transform})`;
     if (flow.split === undefined) return rows;
     const before = available.filter((column) => column.name !== flow.split!.into);
     return `SELECT *, ${splitExpression(flow.split, before, flow.key ?? [])} AS ${sqlName(flow.split.into)} FROM (${rows})`;
@@ -90,14 +99,21 @@ function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) =
 }
 
 /** The columns that the flow makes out of the source's. Throws `config` when transform, split or key do not fit them. */
-export async function flowColumns(lake: LakeHandles, flowName: string, flow: Flow, input: readonly Column[]): Promise<Column[]> {
+export async function flowColumns(
+  lake: LakeHandles,
+  flowName: string,
+  flow: Flow,
+  input: readonly Column[],
+): Promise<Column[]> {
   const where = { flow: flowName };
   let columns = [...input];
   if (flow.transform !== undefined) {
     const engine = await lake.engine();
     await viewsFor(lake, flow.transform, ["input"]);
     try {
-      columns = await engine.columnsOf(`WITH input AS (SELECT * FROM ${emptyRelation(input)}) SELECT * FROM (${flow.transform})`);
+      columns = await engine.columnsOf(
+        `WITH input AS (SELECT * FROM ${emptyRelation(input)}) SELECT * FROM (${flow.transform})`,
+      );
     } catch (error) {
       if (!isMillraceError(error)) throw error;
       throw new MillraceError("config", `the transform does not fit the columns of the source: ${error.message}`, {
@@ -110,19 +126,27 @@ export async function flowColumns(lake: LakeHandles, flowName: string, flow: Flo
   const seen = new Set<string>();
   for (const { name } of columns) {
     if (seen.has(name.toLowerCase())) {
-      throw new MillraceError("config", `two columns are called \`${name}\` (upper and lower case are not told apart)`, {
-        where: { ...where, column: name },
-        hint: "give one of them another name with `transform`",
-      });
+      throw new MillraceError(
+        "config",
+        `two columns are called \`${name}\` (upper and lower case are not told apart)`,
+        {
+          where: { ...where, column: name },
+          hint: "give one of them another name with `transform`",
+        },
+      );
     }
     seen.add(name.toLowerCase());
   }
   if (flow.split !== undefined) {
     if (seen.has(flow.split.into.toLowerCase())) {
-      throw new MillraceError("config", `\`split\` writes the column \`${flow.split.into}\`, but the rows have one already`, {
-        where,
-        hint: "set `split.into` to another name",
-      });
+      throw new MillraceError(
+        "config",
+        `\`split\` writes the column \`${flow.split.into}\`, but the rows have one already`,
+        {
+          where,
+          hint: "set `split.into` to another name",
+        },
+      );
     }
     // Asks for the expression once, so that a wrong column is found before anything is read.
     splitExpression(flow.split, columns, flow.key ?? []);
@@ -132,7 +156,10 @@ export async function flowColumns(lake: LakeHandles, flowName: string, flow: Flo
     if (!columns.some((column) => column.name === name)) {
       throw new MillraceError("config", `\`key\` names the column \`${name}\`, which the rows do not have`, {
         where: { ...where, column: name },
-        hint: suggestion(name, columns.map((column) => column.name)),
+        hint: suggestion(
+          name,
+          columns.map((column) => column.name),
+        ),
       });
     }
   }
@@ -176,7 +203,9 @@ export async function planRun(
       });
     }
     const sameAsBefore =
-      flow.mode === "replace" && sourcePlan.cursor !== undefined && JSON.stringify(sourcePlan.cursor) === JSON.stringify(done.position);
+      flow.mode === "replace" &&
+      sourcePlan.cursor !== undefined &&
+      JSON.stringify(sourcePlan.cursor) === JSON.stringify(done.position);
     if (sourcePlan.parts.length === 0 || sameAsBefore) return { source, dataset, plan: undefined };
 
     const wanted = await flowColumns(lake, flowName, flow, sourcePlan.columns);

@@ -26,11 +26,17 @@ export async function supersede(
   const relation = relationOf(lake, files, plan.output);
   const key = plan.key.map(sqlName).join(", ");
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
-  const [counted] = await engine.query(`SELECT count(*) AS keys FROM (SELECT DISTINCT ${key} FROM ${relation})`, signal);
+  const [counted] = await engine.query(
+    `SELECT count(*) AS keys FROM (SELECT DISTINCT ${key} FROM ${relation})`,
+    signal,
+  );
   const keys = Number(counted!.keys);
   if (keys === rows) return { files: [...files], superseded: 0 };
   const cursor = flow.from.cursor;
-  const newest = cursor !== undefined && plan.output.some((column) => column.name === cursor) ? `${sqlName(cursor)} DESC NULLS LAST, ` : "";
+  const newest =
+    cursor !== undefined && plan.output.some((column) => column.name === cursor)
+      ? `${sqlName(cursor)} DESC NULLS LAST, `
+      : "";
   // The hash makes the choice the same in every attempt where the cursor does not decide.
   const select: Sql = `SELECT * FROM ${relation} AS row QUALIFY row_number() OVER (PARTITION BY ${key} ORDER BY ${newest}md5(row::text)) = 1`;
   const kept = await engine.write(select, {
@@ -47,7 +53,12 @@ export async function publishRejected(lake: LakeHandles, plan: RunPlan, files: r
   if (files.length === 0) return;
   const name = rejectedName(plan.dataset);
   const dataset = await openOrCreate(lake, name, () => lake.catalog.create(name, rejectedColumns));
-  await dataset.commit({ operation: "append", add: [...files], runId: plan.run, summary: { "millrace.flow": plan.flow } });
+  await dataset.commit({
+    operation: "append",
+    add: [...files],
+    runId: plan.run,
+    summary: { "millrace.flow": plan.flow },
+  });
 }
 
 async function openOrCreate(lake: LakeHandles, name: string, create: () => Promise<Dataset>): Promise<Dataset> {
@@ -86,7 +97,10 @@ export async function publish(
         ...(plan.evolves ? { columns: plan.output } : {}),
         summary: {
           ...summary,
-          [`millrace.cursor.${plan.flow}`]: JSON.stringify({ run: plan.sequence + 1, position: plan.cursor } satisfies Record<string, Cursor | number | null>),
+          [`millrace.cursor.${plan.flow}`]: JSON.stringify({
+            run: plan.sequence + 1,
+            position: plan.cursor,
+          } satisfies Record<string, Cursor | number | null>),
         },
       });
       return { version, ...(updated === undefined ? {} : { updated }) };
@@ -134,7 +148,12 @@ async function changeOf(
   });
   const rewritten = await adoptFiles(lake, plan.dataset, merged.add);
   return {
-    change: { operation: "overwrite", add: [...audited.files, ...rewritten], remove: merged.remove, base: current.number },
+    change: {
+      operation: "overwrite",
+      add: [...audited.files, ...rewritten],
+      remove: merged.remove,
+      base: current.number,
+    },
     updated: merged.updated,
   };
 }

@@ -41,7 +41,10 @@ export async function previewDataset(
     });
   };
   const list = options.columns === undefined ? "*" : options.columns.map(known).join(", ");
-  const where = options.split === undefined ? "" : ` WHERE ${known(splitColumn(lake, dataset.name, names))} = ${sqlString(options.split)}`;
+  const where =
+    options.split === undefined
+      ? ""
+      : ` WHERE ${known(splitColumn(lake, dataset.name, names))} = ${sqlString(options.split)}`;
   const limit = options.rows ?? 10;
   const engine = await lake.engine();
   const select = `SELECT ${list} FROM ${await dataset.relation(version)}${where}`;

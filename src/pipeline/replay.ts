@@ -23,7 +23,11 @@ export interface ReplayOptions {
  * and leaves the rejected dataset; what fails stays there with its new reason. Records that could not even be parsed are
  * left alone: they have to be mended where they came from.
  */
-export async function replayRejected(lake: LakeHandles, flowName: string, options: ReplayOptions = {}): Promise<RunReport> {
+export async function replayRejected(
+  lake: LakeHandles,
+  flowName: string,
+  options: ReplayOptions = {},
+): Promise<RunReport> {
   const started = performance.now();
   const flow = lake.flow(flowName);
   const name = datasetOf(flowName, flow);
@@ -36,7 +40,10 @@ export async function replayRejected(lake: LakeHandles, flowName: string, option
   const chosen = `"check" IS NOT NULL AND coalesce((${options.where ?? "true"}), false)`;
   const columns = dataset.columns();
   const done = flowCursor(dataset, flowName);
-  const request = createHash("sha256").update(JSON.stringify([options.where, options.set])).digest("hex").slice(0, 8);
+  const request = createHash("sha256")
+    .update(JSON.stringify([options.where, options.set]))
+    .digest("hex")
+    .slice(0, 8);
   const plan: RunPlan = {
     // The same request on the same rejected version is the same run: repeated after a kill, it is published once.
     run: `${flowName}/replay-${version.number}-${request}`,
@@ -58,19 +65,26 @@ export async function replayRejected(lake: LakeHandles, flowName: string, option
 
   let staged;
   try {
-    staged = await engine.write(recordsSelect(`SELECT record FROM ${source} WHERE ${chosen}`, columns, options.set ?? {}), {
-      columns,
-      folder: await stagingFolder(lake, name),
-      prefix: stagedPrefix(plan.run, "replay"),
-      ...(signal ? { signal } : {}),
-    });
+    staged = await engine.write(
+      recordsSelect(`SELECT record FROM ${source} WHERE ${chosen}`, columns, options.set ?? {}),
+      {
+        columns,
+        folder: await stagingFolder(lake, name),
+        prefix: stagedPrefix(plan.run, "replay"),
+        ...(signal ? { signal } : {}),
+      },
+    );
   } catch (error) {
     if (!isMillraceError(error)) throw error;
-    throw new MillraceError(error.code === "usage" ? "usage" : error.code, `the rejected records cannot be replayed: ${error.message}`, {
-      where: { dataset: rejectedName(name) },
-      cause: error,
-      hint: error.hint ?? "choose records with `--where`, mend columns with `--set column=expression`",
-    });
+    throw new MillraceError(
+      error.code === "usage" ? "usage" : error.code,
+      `the rejected records cannot be replayed: ${error.message}`,
+      {
+        where: { dataset: rejectedName(name) },
+        cause: error,
+        hint: error.hint ?? "choose records with `--where`, mend columns with `--set column=expression`",
+      },
+    );
   }
   const read = staged.reduce((sum, file) => sum + file.rows, 0);
   const audited = await audit(lake, flow, plan, await adoptFiles(lake, name, staged), dataset, signal);
@@ -94,7 +108,10 @@ export async function replayRejected(lake: LakeHandles, flowName: string, option
     warnings: [],
   };
   if (report.status === "published") {
-    const summary = { "millrace.flow": flowName, "millrace.replay": JSON.stringify({ from: version.number, read, written }) };
+    const summary = {
+      "millrace.flow": flowName,
+      "millrace.replay": JSON.stringify({ from: version.number, read, written }),
+    };
     const published = await publish(lake, flow, plan, audited, summary, signal);
     report.version = published.version.number;
     await takeOut(lake, plan, `SELECT * FROM ${source} WHERE NOT (${chosen})`, audited.rejectedFiles);
@@ -106,7 +123,9 @@ export async function replayRejected(lake: LakeHandles, flowName: string, option
 
 /** Rejected records (JSON of rows of the dataset) as typed rows. */
 function recordsSelect(records: string, columns: readonly Column[], set: Record<string, string>): string {
-  const shape = columns.map((column) => `${JSON.stringify(column.name)}: ${JSON.stringify(typeSql(column.type))}`).join(", ");
+  const shape = columns
+    .map((column) => `${JSON.stringify(column.name)}: ${JSON.stringify(typeSql(column.type))}`)
+    .join(", ");
   const replaced = Object.entries(set).map(([name, expression]) => {
     if (!columns.some((column) => column.name === name)) {
       throw new MillraceError("usage", `the dataset has no column \`${name}\` to set`, {

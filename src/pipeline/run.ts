@@ -57,12 +57,7 @@ async function attempt(
   return conclude(lake, flow, planned, results, options, started, plan);
 }
 
-async function stageAll(
-  lake: LakeHandles,
-  flow: Flow,
-  planned: Planned,
-  options: RunOptions,
-): Promise<PartResult[]> {
+async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options: RunOptions): Promise<PartResult[]> {
   const { plan, source, request } = planned;
   const totals = { rows: 0, bytes: 0, done: 0 };
   const inFlight = new Map<string, { rows: number; bytes: number }>();
@@ -179,7 +174,7 @@ async function conclude(
   if (!audited.failed) {
     progress("publish");
     await publishRejected(lake, plan, rejectedFiles);
-    const published = await publish(lake, flow, plan, audited, summaryOf(lake, flow, plan, report), signal);
+    const published = await publish(lake, flow, plan, audited, await summaryOf(lake, flow, plan, report), signal);
     complete(report, published);
   }
   report.seconds = (performance.now() - started) / 1000;
@@ -195,16 +190,21 @@ function complete(report: RunReport, published: Published): void {
 }
 
 /** What the snapshot says of its own making: the receipt in short, and where the data came from. */
-function summaryOf(lake: LakeHandles, flow: Flow, plan: RunPlan, report: RunReport): Record<string, string> {
+async function summaryOf(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  report: RunReport,
+): Promise<Record<string, string>> {
   const { read, written, rejected, filtered } = report;
   const worst = report.checks.some((check) => check.status === "warned") ? "warned" : "passed";
-  const entry = flow.from.connection === undefined ? undefined : lake.config.connections[flow.from.connection];
+  const source = flow.from.connection === undefined ? "files" : (await lake.connection(flow.from.connection)).type;
   return {
     "millrace.flow": plan.flow,
     "millrace.verdict": report.checks.length === 0 ? "unchecked" : worst,
     "millrace.receipt": JSON.stringify({ read, written, rejected, filtered }),
     "millrace.lineage": JSON.stringify({
-      source: typeof entry === "object" ? entry.type : flow.from.connection === undefined ? "files" : undefined,
+      source,
       connection: flow.from.connection,
       stream: flow.from.stream ?? flow.from.path,
       query: flow.from.query,
@@ -261,5 +261,3 @@ function unchanged(flowName: string, flow: Flow, dataset: Dataset | undefined, s
     warnings: [],
   };
 }
-
-

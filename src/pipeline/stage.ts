@@ -26,7 +26,11 @@ export async function stagingFolder(lake: LakeHandles, dataset: string): Promise
 }
 
 /** Brings landed files into the store; their paths are those in the store afterwards. */
-export async function adoptFiles(lake: LakeHandles, dataset: string, files: readonly StagedFile[]): Promise<StagedFile[]> {
+export async function adoptFiles(
+  lake: LakeHandles,
+  dataset: string,
+  files: readonly StagedFile[],
+): Promise<StagedFile[]> {
   const adopted: StagedFile[] = [];
   for (const file of files) {
     const path = `${dataset}/data/${basename(file.path)}`;
@@ -82,11 +86,13 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
   const plain = flow.transform === undefined && flow.split === undefined && sameColumns(plan);
   const attempt = async (tolerant: boolean): Promise<{ landed?: Landed; misfit?: MillraceError }> => {
     const payload = await source.read(part, request, signal ? { signal } : {});
-    const format = payload.form === "files" ? await openFormat(lake.registry, payload.format, payload.options) : undefined;
+    const format =
+      payload.form === "files" ? await openFormat(lake.registry, payload.format, payload.options) : undefined;
     try {
       const landed = await engine.land({
         payload,
         ...(format ? { format } : {}),
+        rowwise: flow.transform === undefined,
         ...(plain ? {} : { select: outputSelect(flow, plan.made, plan.output) }),
         columns: plan.output,
         folder: await stagingFolder(lake, plan.dataset),
@@ -97,7 +103,8 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
       });
       return { landed };
     } catch (error) {
-      if (!tolerant && payload.form === "bytes" && isMillraceError(error) && error.code === "parse") return { misfit: error };
+      if (!tolerant && payload.form === "bytes" && isMillraceError(error) && error.code === "parse")
+        return { misfit: error };
       throw error;
     }
   };
@@ -111,7 +118,10 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
 
 /** True when the source's columns are the dataset's, in name and order, so that rows need no SELECT of their own. */
 function sameColumns(plan: RunPlan): boolean {
-  return plan.input.length === plan.output.length && plan.input.every((column, index) => column.name === plan.output[index]!.name);
+  return (
+    plan.input.length === plan.output.length &&
+    plan.input.every((column, index) => column.name === plan.output[index]!.name)
+  );
 }
 
 async function stageRejected(context: StageContext, part: Part, landed: Landed): Promise<StagedFile[]> {

@@ -2,7 +2,8 @@ import { parseDecimal, type Column, type DataType, type StagedFile, type Statist
 
 /** Orders two values in the engine's notation. Undefined where text does not tell (strings may be cut off in statistics). */
 function compare(type: DataType, left: string, right: string): number | undefined {
-  if (type === "int" || type === "long") return Number(BigInt(left) > BigInt(right)) - Number(BigInt(left) < BigInt(right));
+  if (type === "int" || type === "long")
+    return Number(BigInt(left) > BigInt(right)) - Number(BigInt(left) < BigInt(right));
   if (type === "float" || type === "double") return Number(left) - Number(right);
   if (typeof type === "string" && parseDecimal(type)) {
     const [a, b] = [scaled(left), scaled(right)];
@@ -42,7 +43,11 @@ export function mergeStatistics(files: readonly StagedFile[], columns: readonly 
       if (!bounded) continue;
       const low = merged.min === undefined ? -1 : compare(column.type, leaf.min!, merged.min);
       const high = merged.max === undefined ? 1 : compare(column.type, leaf.max!, merged.max);
-      if (low === undefined || high === undefined || (merged.min === undefined && compare(column.type, leaf.min!, leaf.max!) === undefined)) {
+      if (
+        low === undefined ||
+        high === undefined ||
+        (merged.min === undefined && compare(column.type, leaf.min!, leaf.max!) === undefined)
+      ) {
         bounded = false;
         continue;
       }

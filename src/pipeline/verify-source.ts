@@ -15,7 +15,11 @@ export interface SourceComparison {
  * What the source computes of its stream, up to the position of the dataset, beside what the dataset holds.
  * Throws `unsupported` where the two cannot be the same by construction.
  */
-export async function compareWithSource(lake: LakeHandles, flowName: string, signal?: AbortSignal): Promise<SourceComparison> {
+export async function compareWithSource(
+  lake: LakeHandles,
+  flowName: string,
+  signal?: AbortSignal,
+): Promise<SourceComparison> {
   const flow = lake.flow(flowName);
   const where = { flow: flowName };
   if (flow.transform !== undefined) {
@@ -40,16 +44,23 @@ export async function compareWithSource(lake: LakeHandles, flowName: string, sig
   const expressions = columns.flatMap((column, index) => {
     const name = sqlName(column.name);
     const checksum = columnChecksum(name, column.type);
-    return [`count(*) - count(${name}) AS nulls_${index}`, ...(checksum === undefined ? [] : [`${checksum} AS sum_${index}`])];
+    return [
+      `count(*) - count(${name}) AS nulls_${index}`,
+      ...(checksum === undefined ? [] : [`${checksum} AS sum_${index}`]),
+    ];
   });
-  const [ours] = await engine.query(`SELECT count(*) AS rows, ${expressions.join(", ")} FROM ${await dataset.relation(version)}`, signal);
+  const [ours] = await engine.query(
+    `SELECT count(*) AS rows, ${expressions.join(", ")} FROM ${await dataset.relation(version)}`,
+    signal,
+  );
   const compared = columns.map((column, index) => {
     const fromDataset: ColumnFacts = { nulls: Number(ours![`nulls_${index}`]) };
     const checksum = ours![`sum_${index}`];
     if (checksum !== undefined) fromDataset.checksum = String(checksum ?? "0");
     const fromSource = theirs.columns[column.name] ?? { nulls: Number.NaN };
     const comparable = fromDataset.checksum !== undefined && fromSource.checksum !== undefined;
-    const same = fromSource.nulls === fromDataset.nulls && (!comparable || fromSource.checksum === fromDataset.checksum);
+    const same =
+      fromSource.nulls === fromDataset.nulls && (!comparable || fromSource.checksum === fromDataset.checksum);
     return { name: column.name, source: fromSource, dataset: fromDataset, same };
   });
   const rows = { source: theirs.rows, dataset: Number(ours!.rows) };

@@ -4,7 +4,8 @@ import { splitReference, type LakeHandles } from "./lake.ts";
 /** Names in a statement that could be datasets: words, and quoted names such as `"orders@7"`. */
 function candidates(sql: string): Set<string> {
   const found = new Set<string>();
-  for (const match of sql.matchAll(/"((?:[^"]|"")+)"|[A-Za-z_][A-Za-z0-9_]*/g)) found.add(match[1]?.replaceAll('""', '"') ?? match[0]);
+  for (const match of sql.matchAll(/"((?:[^"]|"")+)"|[A-Za-z_][A-Za-z0-9_]*/g))
+    found.add(match[1]?.replaceAll('""', '"') ?? match[0]);
   return found;
 }
 
@@ -20,7 +21,8 @@ export async function viewsFor(lake: LakeHandles, sql: string, taken: readonly s
     const known = datasets.get(name.toLowerCase());
     if (known === undefined || taken.includes(name)) continue;
     const dataset = await lake.catalog.open(known);
-    const relation = version === undefined ? await dataset.relation() : await dataset.relation(dataset.version(version));
+    const relation =
+      version === undefined ? await dataset.relation() : await dataset.relation(dataset.version(version));
     await engine.run(`CREATE OR REPLACE VIEW ${sqlName(reference)} AS SELECT * FROM ${relation}`);
   }
 }

@@ -32,6 +32,8 @@ export interface Store extends AsyncDisposable {
   adopt(file: string, path: string): Promise<Entry>;
   /** All entries below a prefix (a folder), in no particular order. An absent folder is empty. */
   list(prefix: string): AsyncIterable<Entry>;
+  /** Names of the folders right below the root, when the store can tell them without listing everything. */
+  folders?(): Promise<string[]>;
   /** No error when it is absent. */
   remove(path: string): Promise<void>;
   /** What is written into table metadata and given to engines: the absolute name of a path. */

@@ -1,6 +1,6 @@
 import { type Column, MillraceError, type Store, suggestion } from "../core/index.ts";
 import type { Catalog } from "./dataset.ts";
-import { assignFieldIds } from "./evolve.ts";
+import { assignFieldIds } from "./types.ts";
 import { loadNewest, publish } from "./iceberg/log.ts";
 import { newMetadata } from "./iceberg/metadata.ts";
 import { datasetOf, datasetOfLoaded } from "./open.ts";
@@ -24,6 +24,10 @@ export function openCatalog(store: Store): Catalog {
   };
   const list = async (): Promise<string[]> => {
     const names = new Set<string>();
+    if (store.folders !== undefined) {
+      for (const name of await store.folders()) if (await exists(name)) names.add(name);
+      return [...names].sort();
+    }
     for await (const entry of store.list("")) {
       const parts = entry.path.split("/");
       if (parts.length === 3 && parts[1] === "metadata" && isMetadata(entry.path)) names.add(parts[0]!);

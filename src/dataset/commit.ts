@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Column, type Cursor, MillraceError, forEachLimited, isMillraceError } from "../core/index.ts";
 import { cursorPrefix, cursorText, loadCursors, readCursor } from "./cursor.ts";
 import type { Change, Version } from "./dataset.ts";
-import { assertNextSchema, widenedLeaves, withSchema } from "./evolve.ts";
+import { assertNextSchema, widenedLeaves, withSchema } from "./schema-change.ts";
 import { ManifestWriter } from "./manifest-writer.ts";
 import { encodeManifestList } from "./iceberg/manifest.ts";
 import {

@@ -4,7 +4,7 @@ export { compactDataset, type CompactOptions, type CompactReport } from "./compa
 export { cursorPrefix } from "./cursor.ts";
 export type * from "./dataset.ts";
 export { type DatasetDiff, type DiffOptions, diffVersions } from "./diff.ts";
-export { assignFieldIds } from "./evolve.ts";
+export { assignFieldIds } from "./types.ts";
 export { mergeChange, type Merged, type MergeRequest } from "./merge.ts";
 export { openTable } from "./open.ts";
 export { verifyDataset } from "./verify.ts";

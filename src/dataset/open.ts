@@ -3,11 +3,12 @@ import { MillraceError } from "../core/index.ts";
 import { commit, snapshotOfRun } from "./commit.ts";
 import { loadCursors, readCursor } from "./cursor.ts";
 import type { Dataset } from "./dataset.ts";
-import { alter, evolve } from "./evolve.ts";
+import { evolve } from "./evolve.ts";
 import { collectGarbage } from "./gc.ts";
 import { expire, findVersion, rollback, tag, untag } from "./history.ts";
 import { loadNewest } from "./iceberg/log.ts";
 import { currentSnapshot } from "./iceberg/metadata.ts";
+import { alter } from "./schema-change.ts";
 import { relation } from "./relation.ts";
 import { Table } from "./table.ts";
 

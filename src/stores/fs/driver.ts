@@ -12,11 +12,10 @@ import {
   type Stats,
   unlinkSync,
 } from "node:fs";
-import { copyFile, lstat, readdir, rm, rmdir } from "node:fs/promises";
+import { copyFile, readdir, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import {
-  type Entry,
   MillraceError,
   type RandomAccess,
   type Store,
@@ -26,10 +25,8 @@ import {
   throwIfAborted,
 } from "../../core/index.ts";
 import { assertInside, makingFolder, readSmall, smallBytes, syncFile, syncFolder, writeAll } from "./files.ts";
+import { entryOf, removeStale, walk } from "./listing.ts";
 import { assertStorePath, fileError, temporaryFolder } from "./paths.ts";
-
-/** Temporary files older than this belong to no living writer. */
-const staleTemporaryMs = 24 * 3600 * 1000;
 
 const readAt = promisify(read);
 
@@ -161,6 +158,13 @@ export async function open(options: { path: string }, context: StoreContext): Pr
       if (start !== "") locate(`${start}/x`);
       yield* walk(root, start);
     },
+    async folders() {
+      const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
+        if (systemCode(error) === "ENOENT") return [];
+        throw fileError(error, root, "list");
+      });
+      return entries.flatMap((entry) => (entry.isDirectory() && entry.name !== temporaryFolder ? [entry.name] : []));
+    },
     async remove(path) {
       try {
         const file = locate(path);
@@ -235,39 +239,4 @@ function conditionalError(error: unknown, path: string): MillraceError {
     });
   }
   return fileError(error, path, "write");
-}
-
-function entryOf(path: string, stats: Stats): Entry {
-  return { path, size: stats.size, modified: stats.mtimeMs };
-}
-
-/** Files below a folder, links left out. What vanishes while we look is left out too. */
-async function* walk(root: string, prefix: string): AsyncGenerator<Entry> {
-  let entries;
-  try {
-    entries = await readdir(join(root, prefix), { withFileTypes: true });
-  } catch (error) {
-    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return;
-    throw fileError(error, prefix === "" ? root : prefix, "list");
-  }
-  for (const entry of entries) {
-    if (prefix === "" && entry.name === temporaryFolder) continue;
-    const path = prefix === "" ? entry.name : `${prefix}/${entry.name}`;
-    if (entry.isDirectory()) {
-      yield* walk(root, path);
-    } else if (entry.isFile()) {
-      const stats = await lstat(join(root, path)).catch(() => undefined);
-      if (stats) yield entryOf(path, stats);
-    }
-  }
-}
-
-async function removeStale(folder: string): Promise<void> {
-  const names = await readdir(folder).catch(() => []);
-  for (const name of names) {
-    const file = join(folder, name);
-    const stats = await lstat(file).catch(() => undefined);
-    if (stats && Date.now() - stats.mtimeMs > staleTemporaryMs) await rm(file, { force: true });
-  }
-  await rmdir(folder).catch(() => undefined);
 }

@@ -144,7 +144,7 @@ async function openEntry(options: UnpackOptions): Promise<{ packed: number; byte
         crc = crc32(chunk, crc);
         yield chunk;
       }
-      await files.return();
+      await files.return(undefined);
       if (crc >>> 0 !== entry.crc32) throw new MillraceError("parse", `the checksum of the entry \`${entry.fileName}\` differs`);
     };
     return { packed: entry.compressedSize, bytes: bytes() };

@@ -73,6 +73,8 @@ export async function lookInto(
       });
     }
     for (const readable of members) {
+      // An empty sheet: there is nothing to read.
+      if (found.get(readable)?.columns.length === 0) continue;
       const inferred = found.get(readable) ?? found.get(sampled[0]!)!;
       const settled: FormatOptions = { ...opened.options, ...inferred.options, ...(isTail(readable) ? { header: false, skip: 0 } : {}) };
       const key = JSON.stringify([opened.name, settled]);

@@ -1,0 +1,111 @@
+import { posix } from "node:path";
+import { SaxesParser, type SaxesTagPlain } from "saxes";
+import { openPromise, type Entry, type ZipFile } from "yauzl";
+import { MillraceError } from "../../core/index.ts";
+
+/** An Open Packaging archive: ECMA-376 part 2. Reads XML parts as events, without document types and within limits. */
+export interface Package {
+  has(part: string): boolean;
+  /** Feeds a part to a handler; `pause` after each chunk lets the caller take what was gathered. */
+  parse(part: string, handler: Handler): AsyncGenerator<void, void, undefined>;
+  relations(part: string): Promise<Relation[]>;
+  close(): void;
+}
+
+export interface Relation {
+  id: string;
+  /** The last segment of its type: `worksheet`, `sharedStrings`, `styles`. */
+  type: string;
+  /** Path within the archive. */
+  target: string;
+}
+
+export interface Handler {
+  open?(name: string, attributes: Record<string, string>): void;
+  text?(text: string): void;
+  close?(name: string): void;
+}
+
+const maximumEntries = 10_000;
+const maximumPartBytes = 8 * 1024 ** 3;
+/** Sheets of equal cells compress well, so only large parts are held to the ratio. */
+const freeBytes = 16 * 1024 ** 2;
+const maximumRatio = 400;
+const maximumDepth = 100;
+
+export async function openPackage(path: string): Promise<Package> {
+  const archive: ZipFile = await openPromise(path, { autoClose: false });
+  const entries = new Map<string, Entry>();
+  if (archive.entryCount > maximumEntries) throw new MillraceError("limit", `it has ${archive.entryCount} entries, more than ${maximumEntries}`);
+  for await (const entry of archive.eachEntry()) entries.set(entry.fileName.replaceAll("\\", "/").toLowerCase(), entry);
+
+  async function* parse(part: string, handler: Handler): AsyncGenerator<void, void, undefined> {
+    const entry = entries.get(part.toLowerCase());
+    if (entry === undefined) throw new MillraceError("parse", `it has no part \`${part}\``);
+    if ((entry.generalPurposeBitFlag & 1) === 1) throw new MillraceError("unsupported", "it is encrypted", { hint: "save it without a password" });
+    const parser = new SaxesParser({ xmlns: false, position: false });
+    let depth = 0;
+    parser.on("error", (error) => {
+      throw new MillraceError("parse", `the part \`${part}\` is not well-formed XML: ${error.message}`);
+    });
+    parser.on("doctype", () => {
+      throw new MillraceError("parse", `the part \`${part}\` has a document type, which no workbook needs and attacks use`);
+    });
+    parser.on("opentag", (tag: SaxesTagPlain) => {
+      if (++depth > maximumDepth) throw new MillraceError("limit", `the part \`${part}\` is nested more than ${maximumDepth} deep`);
+      handler.open?.(local(tag.name), tag.attributes);
+    });
+    parser.on("closetag", (tag: SaxesTagPlain) => {
+      depth--;
+      handler.close?.(local(tag.name));
+    });
+    if (handler.text) {
+      parser.on("text", (text) => handler.text!(text));
+      parser.on("cdata", (text) => handler.text!(text));
+    }
+    const allowed = Math.min(maximumPartBytes, Math.max(freeBytes, entry.compressedSize * maximumRatio));
+    let total = 0;
+    let decoder: InstanceType<typeof TextDecoder> | undefined;
+    for await (const chunk of (await archive.openReadStreamPromise(entry)) as AsyncIterable<Buffer>) {
+      total += chunk.length;
+      if (total > allowed) throw new MillraceError("limit", `the part \`${part}\` unpacks to more than ${allowed} bytes, like a decompression bomb`);
+      decoder ??= new TextDecoder(chunk[0] === 0xff ? "utf-16le" : chunk[0] === 0xfe ? "utf-16be" : "utf-8", { fatal: true });
+      parser.write(decoder.decode(chunk, { stream: true }));
+      yield;
+    }
+    parser.write(decoder?.decode() ?? "");
+    parser.close();
+    yield;
+  }
+
+  return {
+    has: (part) => entries.has(part.toLowerCase()),
+    parse,
+    async relations(part) {
+      const folder = posix.dirname(part);
+      const file = posix.join(folder, "_rels", `${posix.basename(part)}.rels`);
+      if (!entries.has(file.toLowerCase())) return [];
+      const relations: Relation[] = [];
+      const handler: Handler = {
+        open(name, attributes) {
+          if (name !== "Relationship" || attributes.TargetMode === "External") return;
+          const target = attributes.Target ?? "";
+          relations.push({
+            id: attributes.Id ?? "",
+            type: (attributes.Type ?? "").split("/").at(-1)!,
+            target: target.startsWith("/") ? target.slice(1) : posix.join(folder === "." ? "" : folder, target),
+          });
+        },
+      };
+      for await (const _ of parse(file, handler)) void _;
+      return relations;
+    },
+    close: () => archive.close(),
+  };
+}
+
+/** Some producers write every name with a prefix. */
+function local(name: string): string {
+  const colon = name.indexOf(":");
+  return colon < 0 ? name : name.slice(colon + 1);
+}

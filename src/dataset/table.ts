@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Column, MillraceError, type Store, forEachLimited } from "../core/index.ts";
 import type { DataFile, Version } from "./dataset.ts";
+import { dataFileOf, versionOf, versionsOf } from "./versions.ts";
 import { type Loaded, loadNewest, publish } from "./iceberg/log.ts";
 import {
   type ManifestEntry,
   type ManifestFile,
   decodeManifest,
   decodeManifestList,
-  statisticsOf,
   status,
 } from "./iceberg/manifest.ts";
 import {
@@ -142,39 +142,12 @@ export class Table {
   }
 
   versions(): Version[] {
-    const lineage = lineageOf(this.metadata);
-    const tags = new Map<unknown, string[]>();
-    for (const [name, reference] of Object.entries(this.metadata.refs)) {
-      if (reference.type !== "tag") continue;
-      tags.set(reference["snapshot-id"], [...(tags.get(reference["snapshot-id"]) ?? []), name].sort());
-    }
-    return this.metadata.snapshots.map((snapshot) => ({
-      ...this.versionOf(snapshot),
-      tags: tags.get(snapshot["snapshot-id"]) ?? [],
-      current: lineage.has(snapshot),
-    }));
+    return versionsOf(this.metadata);
   }
 
   /** Without tags, and taken to be in the current lineage. */
   versionOf(snapshot: Snapshot): Version {
-    const { summary } = snapshot;
-    return {
-      number: snapshot["sequence-number"],
-      snapshotId: BigInt(snapshot["snapshot-id"]),
-      time: snapshot["timestamp-ms"],
-      operation: (summary["operation"] ?? "append") as Version["operation"],
-      rows: Number(summary["total-records"] ?? 0),
-      files: Number(summary["total-data-files"] ?? 0),
-      bytes: Number(summary["total-files-size"] ?? 0),
-      summary,
-      tags: [],
-      current: true,
-      // The current version is read with the current schema, which may have been altered since.
-      schemaId:
-        snapshot["snapshot-id"] === this.metadata["current-snapshot-id"]
-          ? this.metadata["current-schema-id"]
-          : (snapshot["schema-id"] ?? this.metadata["current-schema-id"]),
-    };
+    return versionOf(this.metadata, snapshot);
   }
 
   snapshotOf(version: Version | undefined): Snapshot | undefined {
@@ -270,17 +243,9 @@ export class Table {
     const snapshot = this.snapshotOf(version);
     if (snapshot === undefined) return [];
     const leaves = leavesOf(this.columns(snapshot["schema-id"]));
-    return (await this.liveEntries(snapshot)).map((entry) => {
-      const file: DataFile = {
-        path: this.pathOf(entry.data_file.file_path),
-        rows: entry.data_file.record_count,
-        bytes: entry.data_file.file_size_in_bytes,
-        version: entry.sequence_number ?? 0,
-        statistics: statisticsOf(entry.data_file, leaves),
-      };
-      if (entry.data_file.millrace_sha256) file.sha256 = entry.data_file.millrace_sha256;
-      return file;
-    });
+    return (await this.liveEntries(snapshot)).map((entry) =>
+      dataFileOf(entry, this.pathOf(entry.data_file.file_path), leaves),
+    );
   }
 
   /** A file that the metadata names: absent means damage. */

@@ -26,8 +26,13 @@ export interface Store extends AsyncDisposable {
   /**
    * With `ifAbsent`, throws `already-exists` when the path exists; exactly one of several writers wins.
    * With `durable: false` a power cut may undo it: for hints and caches that can be made again.
+   * With `fresh`, the name is new and nobody looks at it before the promise resolves, so it need not appear all at once.
    */
-  write(path: string, bytes: Uint8Array, options?: { ifAbsent?: boolean; durable?: boolean }): Promise<Entry>;
+  write(
+    path: string,
+    bytes: Uint8Array,
+    options?: { ifAbsent?: boolean; durable?: boolean; fresh?: boolean },
+  ): Promise<Entry>;
   /** Brings a local file in, by moving it where that is possible. The local file is gone afterwards. */
   adopt(file: string, path: string): Promise<Entry>;
   /** All entries below a prefix (a folder), in no particular order. An absent folder is empty. */

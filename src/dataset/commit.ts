@@ -91,7 +91,7 @@ function assertBase(table: Table, metadata: TableMetadata, change: Change): void
     throw new MillraceError(
       "conflict",
       `\`${table.name}\` is at version ${current}, but the ${change.operation} was computed from version ${change.base ?? 0}`,
-      { hint: "run again", temporary: true, where: { dataset: table.name } },
+      { hint: "run again", where: { dataset: table.name } },
     );
   }
 }
@@ -106,7 +106,6 @@ function assertCursor(table: Table, metadata: TableMetadata, change: Change): vo
     `the cursor of flow \`${flow}\` in \`${table.name}\` is no longer where this run began`,
     {
       hint: "another run of the flow has committed; run again",
-      temporary: true,
       where: { dataset: table.name, flow },
     },
   );
@@ -146,8 +145,8 @@ async function apply(
   const listPath = `${table.folder}/metadata/snap-${id}-${sequence}.avro`;
   const list = encodeManifestList(manifests.list, { id, parent: parent?.["snapshot-id"], sequence });
   await Promise.all([
-    table.store.write(listPath, list),
-    ...manifests.write.map(({ path, bytes }) => table.store.write(path, bytes)),
+    table.store.write(listPath, list, { fresh: true }),
+    ...manifests.write.map(({ path, bytes }) => table.store.write(path, bytes, { fresh: true })),
   ]);
   table.rememberList(table.uriOf(listPath), manifests.list);
   const snapshot: Snapshot = {

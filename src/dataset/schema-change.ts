@@ -65,7 +65,6 @@ export function assertNextSchema(table: Table, metadata: TableMetadata, columns:
   const moved = (detail: string): MillraceError =>
     new MillraceError("conflict", `the columns of \`${table.name}\` have changed meanwhile: ${detail}`, {
       hint: "run again",
-      temporary: true,
       where: { dataset: table.name },
     });
   if (from !== undefined && from !== schemaText(head)) throw moved("another run has evolved them");
@@ -125,7 +124,6 @@ export async function alter(
     if (schemaText(head) !== seen) {
       throw new MillraceError("conflict", `the columns of \`${table.name}\` have changed meanwhile`, {
         hint: "run again",
-        temporary: true,
         where: { dataset: table.name },
       });
     }

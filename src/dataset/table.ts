@@ -10,14 +10,7 @@ import {
   decodeManifestList,
   status,
 } from "./iceberg/manifest.ts";
-import {
-  type Snapshot,
-  type TableMetadata,
-  currentSnapshot,
-  lineageOf,
-  property,
-  schemaOf,
-} from "./iceberg/metadata.ts";
+import { type Snapshot, type TableMetadata, currentSnapshot, property, schemaOf } from "./iceberg/metadata.ts";
 import { type IcebergSchema, fromIcebergSchema, leavesOf } from "./iceberg/schema.ts";
 
 /** Entries of manifests that are kept in memory, about 1 kB each. */

@@ -53,18 +53,19 @@ export async function open(options: { path: string }, context: StoreContext): Pr
     return file;
   };
 
-  const write: Store["write"] = async (path, bytes, { ifAbsent = false, durable = true } = {}) => {
+  const write: Store["write"] = async (path, bytes, { ifAbsent = false, durable = true, fresh = false } = {}) => {
     assertStorePath(path);
     try {
       const file = locate(path);
       const folder = dirname(file);
-      const staged = join(temporary, randomUUID());
-      const descriptor = await makingFolder(temporary, () => openSync(staged, "wx", 0o644));
+      // Written in place, a file and its name reach the device in one step instead of two.
+      const staged = fresh ? file : join(temporary, randomUUID());
+      const descriptor = await makingFolder(dirname(staged), () => openSync(staged, "wx", 0o644));
       let left = true;
       try {
         const stats = await writeAll(descriptor, bytes, durable);
-        await makingFolder(folder, () => (ifAbsent ? linkSync(staged, file) : renameSync(staged, file)));
-        left = ifAbsent;
+        if (!fresh) await makingFolder(folder, () => (ifAbsent ? linkSync(staged, file) : renameSync(staged, file)));
+        left = ifAbsent && !fresh;
         if (durable) await syncFolder(folder);
         return entryOf(path, stats);
       } finally {
@@ -72,7 +73,7 @@ export async function open(options: { path: string }, context: StoreContext): Pr
         if (left) unlinkSync(staged);
       }
     } catch (error) {
-      if (ifAbsent) throw conditionalError(error, path);
+      if (ifAbsent || fresh) throw conditionalError(error, path);
       throw fileError(error, path, "write");
     }
   };

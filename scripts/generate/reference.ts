@@ -4,7 +4,8 @@ import { createApp } from "../../src/cli/app.ts";
 import { capabilityFacts, optionFacts } from "../../src/config/facts.ts";
 import { moduleKinds } from "../../src/config/find.ts";
 import { schemaAt } from "../../src/config/problems.ts";
-import { checkEntrySchema, configSchema } from "../../src/config/schema.ts";
+import { configSchema } from "../../src/config/schema.ts";
+import { checkSchema } from "../../src/pipeline/flow.ts";
 import type { FoundModule } from "./modules.ts";
 import { generatedMark, markdownTable } from "./text.ts";
 
@@ -60,7 +61,7 @@ function configurationPage(): string {
     ["The file", configSchema],
     ["Flows", at("flows", "*")],
     ["From", at("flows", "*", "from")],
-    ["Checks", checkEntrySchema],
+    ["Checks", checkSchema],
     ["Split", at("flows", "*", "split")],
     ["Engine", at("engine")],
   ];

@@ -1,5 +1,6 @@
 import * as z from "zod";
-import { checkEntrySchema, configSchema, engineSchema } from "../../src/config/schema.ts";
+import { configSchema, engineSchema } from "../../src/config/schema.ts";
+import { checkSchema } from "../../src/pipeline/flow.ts";
 import type { FoundModule } from "./modules.ts";
 
 type Json = Record<string, unknown>;
@@ -62,7 +63,7 @@ export function editorSchema(modules: readonly FoundModule[]): Json {
   const config = jsonOf(configSchema);
   const properties = config["properties"] as Record<string, Json>;
   const flow = properties["flows"]!["additionalProperties"] as Json & { properties: Record<string, Json> };
-  const { check: _check, ...common } = jsonOf(checkEntrySchema)["properties"] as Json;
+  const { check: _check, ...common } = jsonOf(checkSchema)["properties"] as Json;
   flow.properties["checks"] = { ...flow.properties["checks"], items: choice("check", of("checks"), common, false) };
   properties["store"] = {
     description: properties["store"]!["description"],

@@ -25,33 +25,8 @@ export const connectionSchema = z.looseObject({
   store: z.string().optional().describe("Kind of store: see `millrace list stores`."),
 });
 
-/**
- * A check as it is configured. `max` is the tolerance, unless the check has a `max` of its own (`range`, `length`, `row-count`):
- * then it is that, of the check's own type, and `max_rows` is the tolerance.
- */
-export const checkEntrySchema = checkSchema.extend({
-  max: z
-    .unknown()
-    .optional()
-    .describe(
-      "How many rows may fail before the check does. Default 0. Checks that have a `max` of their own mean that by it.",
-    ),
-  max_rows: z
-    .number()
-    .int()
-    .nonnegative()
-    .optional()
-    .describe("How many rows may fail before the check does, in every check. Default 0."),
-});
 /** Keys that mean the same in every check. */
-export const commonCheckKeys = Object.keys(checkEntrySchema.shape);
-
-const flowEntrySchema = flowSchema.extend({
-  checks: z
-    .array(checkEntrySchema)
-    .default([])
-    .describe("Checks, all measured in one scan before the version is made."),
-});
+export const commonCheckKeys = Object.keys(checkSchema.shape);
 
 /** What a configuration file holds. Options of stores, connections and checks are validated by their modules. */
 export const configSchema = z.strictObject({
@@ -61,7 +36,7 @@ export const configSchema = z.strictObject({
     .default({})
     .describe("Named systems to read from. Secrets only as `${env:NAME}` or `${file:path}`."),
   flows: z
-    .record(nameSchema, flowEntrySchema)
+    .record(nameSchema, flowSchema)
     .default({})
     .describe("Named pipelines, each from one source into one dataset."),
   engine: engineSchema.optional().describe("Limits of the engine that reads, checks and writes."),

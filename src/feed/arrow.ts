@@ -1,5 +1,4 @@
 import { createWriteStream } from "node:fs";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import {
   Binary,
@@ -183,20 +182,27 @@ export async function* arrowBatches(
 /** Writes an Arrow IPC file. Returns the number of rows. */
 export async function writeArrowFile(engine: Engine, select: Sql, file: string, signal?: AbortSignal): Promise<number> {
   const columns = await engine.columnsOf(select);
+  const writer = new RecordBatchFileWriter();
+  const writing = pipeline(writer.toNodeStream(), createWriteStream(file), signal ? { signal } : {});
   let rows = 0;
-  const counted = async function* (): AsyncIterable<RecordBatch> {
+  try {
     for await (const batch of arrowBatches(engine, select, columns, signal)) {
       rows += batch.numRows;
-      yield batch;
+      writer.write(batch);
+      // The writer queues without bound; a turn of the event loop lets the file keep up.
+      await new Promise((resolve) => setImmediate(resolve));
     }
     // An empty table still needs its schema.
-    if (rows === 0) yield recordBatch(columns, columns.map(() => ({ values: [] })), 0);
-  };
-  const writer = RecordBatchFileWriter.writeAll(counted() as AsyncIterable<RecordBatch>);
-  await pipeline(
-    Readable.from(writer as unknown as AsyncIterable<Uint8Array>),
-    createWriteStream(file),
-    signal ? { signal } : {},
-  );
+    if (rows === 0) {
+      const nothing = columns.map((): ColumnData => ({ values: [] }));
+      writer.write(recordBatch(columns, nothing, 0));
+    }
+    writer.finish();
+  } catch (error) {
+    writer.abort(error);
+    await writing.catch(() => undefined);
+    throw error;
+  }
+  await writing;
   return rows;
 }

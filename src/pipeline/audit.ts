@@ -10,7 +10,7 @@ import {
 import type { Dataset } from "../dataset/index.ts";
 import { stagedRelation } from "../engine/index.ts";
 import { leakageChecks } from "../feed/leakage.ts";
-import { measureChecks, planChecks, quarantineSelect, type PlannedCheck } from "../quality/index.ts";
+import { datasetsOf, measureChecks, planChecks, quarantineSelect, verifyChecks, type PlannedCheck } from "../quality/index.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { loadCheck } from "./modules.ts";
@@ -103,18 +103,31 @@ export async function audit(
   return { files, rejectedFiles, rejected, checks, columns, failed };
 }
 
+/** Finds checks that do not fit the columns before anything is read. Throws `config`. */
+export async function verifyFlowChecks(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: Pick<RunPlan, "output" | "key" | "startedAt">,
+  dataset: Dataset | undefined,
+): Promise<void> {
+  if (flow.checks.length === 0) return;
+  const context = await contextOf(lake, flow, plan, dataset);
+  const planned = await planChecks(flow.checks, context, (name) => loadCheck(lake.registry, name));
+  await verifyChecks(planned, await lake.engine());
+}
+
 async function contextOf(
   lake: LakeHandles,
   flow: Flow,
-  plan: RunPlan,
+  plan: Pick<RunPlan, "output" | "key" | "startedAt">,
   dataset: Dataset | undefined,
 ): Promise<CheckContext> {
   const relations = new Map<string, Sql>();
-  for (const name of await lake.catalog.list()) {
-    if (!JSON.stringify(flow.checks).includes(JSON.stringify(name))) continue;
-    relations.set(name, await (await lake.catalog.open(name)).relation());
+  for (const name of datasetsOf(flow.checks)) {
+    if (await lake.catalog.exists(name)) relations.set(name, await (await lake.catalog.open(name)).relation());
   }
-  const previous = dataset?.current() === undefined || flow.mode === "replace" ? undefined : await dataset.relation();
+  const baseline = dataset?.current() === undefined ? undefined : await dataset.relation();
+  const previous = flow.mode === "replace" ? undefined : baseline;
   return {
     columns: plan.output,
     key: plan.key,
@@ -128,7 +141,9 @@ async function contextOf(
       }
       return relation;
     },
+    mode: flow.mode,
     ...(previous === undefined ? {} : { previous }),
+    ...(baseline === undefined ? {} : { baseline, previousColumns: dataset!.columns() }),
     now: Date.parse(plan.startedAt),
   };
 }

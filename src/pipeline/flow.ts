@@ -58,7 +58,7 @@ const thresholdShape = {
     .describe(
       "`warn` notes it, `reject` moves failing rows to `<dataset>__rejected`, `fail` publishes nothing. Default `fail`.",
     ),
-  max: z.number().int().nonnegative().optional().describe("How many rows may fail before the check does. Default 0."),
+  max_rows: z.number().int().nonnegative().optional().describe("How many rows may fail before the check does. Default 0."),
   max_share: z
     .number()
     .min(0)
@@ -67,7 +67,7 @@ const thresholdShape = {
     .describe("Which share of the rows may fail before the check does, 0 to 1. Default 0."),
 };
 
-/** `check`, `on_fail`, `max` and `max_share` are the same for all; the other keys are the check's own and are validated by its definition. */
+/** `check`, `on_fail`, `max_rows` and `max_share` are the same for all; the other keys are the check's own and are validated by its definition. */
 export const checkSchema = z.looseObject({
   check: z.string().describe("Name of a check: see `millrace list checks`."),
   ...thresholdShape,

@@ -12,6 +12,7 @@ import {
 import { assignFieldIds, type Dataset } from "../dataset/index.ts";
 import { emptyRelation } from "../engine/index.ts";
 import { splitExpression } from "../feed/split.ts";
+import { verifyFlowChecks } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import { filesOptions, type LakeHandles } from "./lake.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
@@ -228,6 +229,7 @@ export async function planRun(
       cursor: sourcePlan.cursor ?? null,
       overlap: sourcePlan.overlap ?? false,
     };
+    await verifyFlowChecks(lake, flow, plan, dataset);
     await writePlan(lake.store, plan);
     return { plan, resumed: false, source, request, dataset };
   } catch (error) {

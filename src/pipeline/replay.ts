@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { isMillraceError, MillraceError, sqlName, sqlString, type Column } from "../core/index.ts";
-import { typeSql } from "../engine/index.ts";
+import { isMillraceError, MillraceError, sqlName, type Column } from "../core/index.ts";
+import { rowsOfRecords } from "../quality/index.ts";
 import { audit } from "./audit.ts";
 import type { LakeHandles } from "./lake.ts";
 import { datasetOf, flowCursor } from "./plan.ts";
@@ -121,11 +121,8 @@ export async function replayRejected(
   return report;
 }
 
-/** Rejected records (JSON of rows of the dataset) as typed rows. */
+/** Rejected records as typed rows, mended. */
 function recordsSelect(records: string, columns: readonly Column[], set: Record<string, string>): string {
-  const shape = columns
-    .map((column) => `${JSON.stringify(column.name)}: ${JSON.stringify(typeSql(column.type))}`)
-    .join(", ");
   const replaced = Object.entries(set).map(([name, expression]) => {
     if (!columns.some((column) => column.name === name)) {
       throw new MillraceError("usage", `the dataset has no column \`${name}\` to set`, {
@@ -135,7 +132,7 @@ function recordsSelect(records: string, columns: readonly Column[], set: Record<
     return `(${expression}) AS ${sqlName(name)}`;
   });
   const replace = replaced.length === 0 ? "" : ` REPLACE (${replaced.join(", ")})`;
-  return `SELECT *${replace} FROM (SELECT unnest(from_json(record, ${sqlString(`{${shape}}`)})) FROM (${records}))`;
+  return `SELECT *${replace} FROM (${rowsOfRecords(records, columns)})`;
 }
 
 /** The rejected dataset without what was replayed, and with what failed again. */

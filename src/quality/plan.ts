@@ -25,7 +25,7 @@ export interface PlannedCheck {
 }
 
 /** Keys that mean the same in every check. */
-const commonKeys = ["check", "on_fail", "max", "max_rows", "max_share"];
+const commonKeys = ["check", "on_fail", "max_rows", "max_share"];
 
 /**
  * Validates what is configured against each check's own options and the columns there are; reads no data.
@@ -55,7 +55,7 @@ async function planCheck(
     new MillraceError("config", `\`${place}\`: ${message}`, { where, ...(hint === undefined ? {} : { hint }) });
 
   const mine = Object.fromEntries(
-    Object.entries(spec).filter(([key]) => !commonKeys.includes(key) || own.includes(key)),
+    Object.entries(spec).filter(([key]) => !commonKeys.includes(key)),
   );
   const parsed = facts.options.safeParse(mine);
   if (!parsed.success) {
@@ -72,7 +72,10 @@ async function planCheck(
     throw wrong(`${spec.check}: ${problems.join("; ")}`, `\`millrace describe check ${spec.check}\` lists the options`);
   }
 
-  const tolerance = toleranceOf(spec, own, wrong);
+  const tolerance: PlannedCheck["tolerance"] = {
+    ...(spec.max_rows === undefined ? {} : { rows: spec.max_rows }),
+    ...(spec.max_share === undefined ? {} : { share: spec.max_share }),
+  };
   if (!facts.capabilities.rows) {
     if (spec.on_fail === "reject") {
       throw wrong(
@@ -102,27 +105,6 @@ async function planCheck(
     });
   }
   return { spec, facts, definition, options: parsed.data, context, tolerance };
-}
-
-/** In a check that has a `max` of its own (range, length, row-count), `max` is that bound, and `max_rows` the tolerance. */
-function toleranceOf(
-  spec: CheckSpec,
-  own: readonly string[],
-  wrong: (message: string, hint?: string) => MillraceError,
-): PlannedCheck["tolerance"] {
-  const named: Record<string, unknown> = spec;
-  const tolerance: PlannedCheck["tolerance"] = {};
-  const rows = named["max_rows"] ?? (own.includes("max") ? undefined : spec.max);
-  if (rows !== undefined) {
-    if (typeof rows !== "number" || !Number.isInteger(rows) || rows < 0) {
-      throw wrong(
-        `\`${named["max_rows"] === undefined ? "max" : "max_rows"}\` is \`${JSON.stringify(rows)}\`, but it counts rows: 0, 1, 2 …`,
-      );
-    }
-    tolerance.rows = rows;
-  }
-  if (spec.max_share !== undefined) tolerance.share = spec.max_share;
-  return tolerance;
 }
 
 /** The predicates of rows that a check moves out: over single rows, and over their place among others. */

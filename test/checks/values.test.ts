@@ -157,8 +157,8 @@ describe("footers answer without a scan", () => {
   test.each([
     [{ check: "not-null", column: "a" }, "passed"],
     [{ check: "not-null", column: "d" }, "failed"],
-    [{ check: "not-null", column: "d", max: 2 }, "passed"],
-    [{ check: "not-null", column: "d", max: 1 }, "failed"],
+    [{ check: "not-null", column: "d", max_rows: 2 }, "passed"],
+    [{ check: "not-null", column: "d", max_rows: 1 }, "failed"],
     [{ check: "range", column: "a", min: -3, max: 12 }, "passed"],
     [{ check: "range", column: "d", min: "2020-01-01", below: "2024-06-15" }, "passed"],
     [{ check: "row-count", min: 100, max: 100 }, "passed"],

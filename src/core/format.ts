@@ -47,7 +47,9 @@ export type ConvertFile = (file: FileRef, options: Record<string, unknown>) => A
 export type Converted =
   | { columns: Column[]; format: "csv" | "ndjson"; encodings?: Record<string, "json" | "hex" | "base64"> }
   | Uint8Array
-  | { rejected: { reason: string; origin: string; record: string } };
+  | { rejected: { reason: string; origin: string; record: string } }
+  /** At the end: how many records the file holds, rejected ones included. */
+  | { rows: number };
 
 export interface Format {
   native?: NativeReader;

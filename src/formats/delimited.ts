@@ -1,7 +1,5 @@
 import * as z from "zod";
 import {
-  MillraceError,
-  messageOf,
   sqlName,
   sqlString,
   type Column,
@@ -25,6 +23,8 @@ import {
   sqlPaths,
   sqlType,
   temporaryName,
+  uniqueNames,
+  unreadable,
 } from "./sql.ts";
 
 const character = z.string().max(1);
@@ -214,16 +214,12 @@ async function inferDelimited(
     }
   }
   if (dialect === undefined) {
-    throw new MillraceError("parse", `the dialect of \`${file.name}\` cannot be found out: ${messageOf(failure).split("\n")[0]}`, {
-      where: { file: file.name },
-      cause: failure,
-      hint: "set `options: { delimiter, quote, header, encoding }`",
-    });
+    throw unreadable(failure, file, "has no dialect that can be found out", "set `options: { delimiter, quote, header, encoding }`");
   }
 
   const present = (text: string | null): string | undefined => (text === null || text === "(empty)" || text === "" || text === "\0" ? undefined : text);
   const quote = options.quote ?? present(dialect.quote) ?? '"';
-  const names = dialect.columns.map((column) => column.name);
+  const names = uniqueNames(dialect.columns.map((column) => column.name));
   const settled: Inferred["options"] = {
     delimiter: options.delimiter ?? present(dialect.delimiter) ?? ",",
     quote,
@@ -239,7 +235,8 @@ async function inferDelimited(
   if (dateformat !== undefined) settled.dateformat = dateformat;
   const timestampformat = options.timestampformat ?? present(dialect.timestampformat);
   if (timestampformat !== undefined) settled.timestampformat = timestampformat;
-  const columns = dialect.columns.map(({ name, type }): Column => {
+  const columns = dialect.columns.map(({ type }, index): Column => {
+    const name = names[index]!;
     const wanted = Object.entries(options.types ?? {}).find(([key]) => sameName(key, name));
     if (wanted === undefined) return { name, type: sniffedTypes[type] ?? "string" };
     // Throws `config` for a name that is no type.

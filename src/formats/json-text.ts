@@ -1,7 +1,6 @@
 import * as z from "zod";
 import {
   isMillraceError,
-  messageOf,
   MillraceError,
   sqlName,
   sqlString,
@@ -26,9 +25,11 @@ import {
   sqlPaths,
   sqlType,
   temporaryName,
+  unreadable,
 } from "./sql.ts";
 
 export const jsonOptions = z.strictObject({
+  structure: z.enum(["auto", "array", "concatenated"]).default("auto").describe("Of a JSON document: one `array` of records, or values one after the other. Default: found out."),
   records: z.enum(["auto", "objects", "values"]).default("auto").describe("`objects`: keys are columns. `values`: each value is one column `json`. Default: found out."),
   types: z.record(z.string(), z.string()).optional().describe("Type by top-level key (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
   dateformat: z.string().optional().describe("Notation of dates, as strptime has it. Default ISO 8601."),
@@ -43,7 +44,7 @@ export type JsonOptions = z.output<typeof jsonOptions>;
 
 /** A reader of JSON documents (`lines` false: an array, an object or several) or of one JSON value a line. */
 export function openJson(options: JsonOptions, lines: boolean): Format {
-  const structure = lines ? "newline_delimited" : "auto";
+  const structure = lines ? "newline_delimited" : options.structure === "array" ? "array" : "auto";
   const common = (): Record<string, string | number | undefined> => ({
     format: structure,
     maximum_object_size: options.max_object_bytes,
@@ -79,7 +80,7 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
       tolerant(files, columns): TolerantScan {
         const table = temporaryName("records");
         const whole = records === "false";
-        const value = (column: Column): Sql => (whole ? "document" : `json_extract(document, ${sqlString(jsonPath(column.name))})`);
+        const value = (column: Column): Sql => (whole ? "document" : `json_extract(document, ${sqlString(jsonPointer(column.name))})`);
         const reasons = columns.map((column) => {
           const found = value(column);
           return `CASE WHEN ${misfit(found, column.type)} THEN ${sqlString(`column \`${column.name}\`: `)} || left(${found}::VARCHAR, 200) || ${sqlString(` is not ${sqlType(column.type)}`)} END`;
@@ -99,17 +100,21 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
       },
 
       infer: (file, engine) =>
-        inferJson(options, file, engine, (mode, tolerant) => {
-          const more = { records: mode, sample_size: options.sample_rows, maximum_depth: options.depth, ...(tolerant ? { ignore_errors: true } : {}) };
-          return `read_json(${sqlPaths([file])}${sqlArguments({ ...common(), ...rest, ...more })})`;
-        }, lines),
+        inferJson(options, file, engine, {
+          lines,
+          raw: `(SELECT json FROM read_json_objects(${sqlPaths([file])}, format = ${sqlString(structure)}, maximum_object_size = ${options.max_object_bytes}${sqlArguments({ ...rest, ...(lines ? { ignore_errors: true } : {}) })}) LIMIT 20480)`,
+          relation(mode, tolerant) {
+            const more = { records: mode, sample_size: options.sample_rows, maximum_depth: options.depth, ...(tolerant ? { ignore_errors: true } : {}) };
+            return `read_json(${sqlPaths([file])}${sqlArguments({ ...common(), ...rest, ...more })})`;
+          },
+        }),
     },
   };
 }
 
-/** A key as JSONPath of the engine, quoted. */
-function jsonPath(key: string): string {
-  return `$."${key.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+/** A key as JSON Pointer (RFC 6901), which the engine takes beside JSONPath and which can name every key. */
+function jsonPointer(key: string): string {
+  return `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
 }
 
 const text = (json: Sql): Sql => `json_extract_string(${json}, '$')`;
@@ -121,7 +126,7 @@ function convert(json: Sql, type: DataType): Sql {
   switch (type.type) {
     case "struct":
       return `CASE WHEN ${isNull(json)} THEN NULL ELSE struct_pack(${type.fields
-        .map((field) => `${sqlName(field.name)} := ${convert(`json_extract(${json}, ${sqlString(jsonPath(field.name))})`, field.type)}`)
+        .map((field) => `${sqlName(field.name)} := ${convert(`json_extract(${json}, ${sqlString(jsonPointer(field.name))})`, field.type)}`)
         .join(", ")}) END`;
     case "list":
       return `CASE WHEN ${isNull(json)} THEN NULL ELSE list_transform(CAST(${json} AS JSON[]), lambda element: ${convert("element", type.element)}) END`;
@@ -140,7 +145,7 @@ function misfit(json: Sql, type: DataType): Sql {
   const wrong = `(NOT ${isNull(json)} AND json_type(${json}) <> '${type.type === "list" ? "ARRAY" : "OBJECT"}')`;
   switch (type.type) {
     case "struct": {
-      const fields = type.fields.map((field) => misfit(`json_extract(${json}, ${sqlString(jsonPath(field.name))})`, field.type)).filter((sql) => sql !== "false");
+      const fields = type.fields.map((field) => misfit(`json_extract(${json}, ${sqlString(jsonPointer(field.name))})`, field.type)).filter((sql) => sql !== "false");
       return fields.length === 0 ? wrong : `(${wrong} OR ${fields.join(" OR ")})`;
     }
     case "list": {
@@ -160,33 +165,35 @@ async function inferJson(
   options: JsonOptions,
   file: FileRef,
   engine: EngineView,
-  relation: (records: string, tolerant: boolean) => Sql,
-  lines: boolean,
+  reader: { relation: (records: string, tolerant: boolean) => Sql; raw: Sql; lines: boolean },
 ): Promise<Inferred> {
+  const wrong = (error: unknown): MillraceError => unreadable(error, file, "is not JSON that can be read");
   let mode = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
   let columns: Column[];
   try {
-    columns = await engine.describe(relation(mode, false));
+    columns = await engine.describe(reader.relation(mode, false));
   } catch (error) {
     // Bad lines are rejected when the file is read; the good ones say what the columns are.
-    if (!lines) throw refused(error, file);
-    columns = await engine.describe(relation(mode, true)).catch(() => {
-      throw refused(error, file);
+    if (!reader.lines) throw wrong(error);
+    columns = await engine.describe(reader.relation(mode, true)).catch(() => {
+      throw wrong(error);
     });
   }
-  if (mode === "auto") {
-    // `json` is the engine's name for values that are no objects, but may be a key as well.
-    mode = "true";
-    if (columns.length === 1 && columns[0]!.name === "json") {
-      const [row] = await engine.query(
-        `SELECT count(*) FILTER (json_type(json) = 'OBJECT' AND json_exists(json, '$.json')) AS keyed, count(*) AS total FROM (SELECT json FROM read_json_objects(${sqlPaths([file])}, maximum_object_size = ${options.max_object_bytes}, compression = ${sqlString(options.compression === "auto" ? "auto_detect" : options.compression)}) LIMIT 1000)`,
-      );
-      if (Number(row!.keyed) === 0) mode = "false";
+  try {
+    if (mode === "auto") {
+      // `json` is the engine's name for values that are no objects, but may be a key as well.
+      mode = "true";
+      if (columns.length === 1 && columns[0]!.name === "json") {
+        const [row] = await engine.query(`SELECT count(*) FILTER (json_type(json) = 'OBJECT' AND json_exists(json, '/json')) AS keyed FROM ${reader.raw}`);
+        if (Number(row!.keyed) === 0) mode = "false";
+      }
     }
+    if (mode === "false") columns = columns.map((column) => ({ ...column, type: "string" }));
+    else await refuseRenamedKeys(columns, file, engine, reader.raw);
+  } catch (error) {
+    throw isMillraceError(error) && error.where.file !== undefined ? error : wrong(error);
   }
-  if (mode === "false") columns = columns.map((column) => ({ ...column, type: "string" }));
-  await refuseKeysThatDifferInCase(columns, file, engine, options);
-  const exact = mode === "false" ? columns : await exactNumbers(columns, file, engine, options, lines);
+  const exact = mode === "false" ? columns : await exactNumbers(columns, file, engine, options, reader.lines);
   const typed = exact.map((column): Column => {
     const wanted = Object.entries(options.types ?? {}).find(([key]) => sameName(key, column.name));
     if (wanted === undefined) return column;
@@ -212,7 +219,13 @@ async function exactNumbers(columns: readonly Column[], file: FileRef, engine: E
   });
   const more = { format: lines ? "newline_delimited" : "auto", maximum_object_size: options.max_object_bytes, compression: options.compression === "auto" ? "auto_detect" : options.compression, ...(lines ? { ignore_errors: true } : {}) };
   const limit = options.sample_rows < 0 ? "" : ` LIMIT ${options.sample_rows}`;
-  const [row] = await engine.query(`SELECT ${facts.join(", ")} FROM (SELECT * FROM read_json(${sqlPaths([file])}, columns = ${sqlColumns(texts)}${sqlArguments(more)})${limit})`);
+  let row: Record<string, unknown> | undefined;
+  try {
+    [row] = await engine.query(`SELECT ${facts.join(", ")} FROM (SELECT * FROM read_json(${sqlPaths([file])}, columns = ${sqlColumns(texts)}${sqlArguments(more)})${limit})`);
+  } catch {
+    // Records that do not fit any columns (a key twice) are told when the file is read.
+    return narrowed;
+  }
   return narrowed.map((column) => {
     const index = doubtful.findIndex((each) => each.name === column.name);
     if (index === -1 || row![`i${index}`] !== true) return column;
@@ -221,13 +234,17 @@ async function exactNumbers(columns: readonly Column[], file: FileRef, engine: E
   });
 }
 
-/** Integers within lists and structs: what is beyond 64 bits is rejected when it is read. */
+/** The types within lists and structs. Integers there are 64 bits wide: what is beyond is rejected when it is read. */
 function narrow(type: DataType): DataType {
   if (type === "decimal(38,0)" || type === "decimal(20,0)") return "long";
   if (typeof type === "string") return type;
   switch (type.type) {
-    case "struct":
+    case "struct": {
+      // Keys that cannot name fields: the object stays JSON text.
+      const names = new Set(type.fields.map((field) => field.name.toLowerCase()));
+      if (names.has("") || names.size < type.fields.length) return "string";
       return { ...type, fields: type.fields.map((field) => ({ ...field, type: narrow(field.type) })) };
+    }
     case "list":
       return { ...type, element: narrow(type.element) };
     case "map":
@@ -235,31 +252,24 @@ function narrow(type: DataType): DataType {
   }
 }
 
-function refused(error: unknown, file: FileRef): MillraceError {
-  const known = isMillraceError(error) && error.code !== "internal" ? error : undefined;
-  // The engine's text goes on with a picture of the statement.
-  const [first] = messageOf(error).split("\n");
-  return new MillraceError(known?.code ?? "parse", `\`${file.name}\` is not JSON that can be read: ${first}`, {
-    where: { file: file.name },
-    cause: error,
-    ...(known?.hint === undefined ? {} : { hint: known.hint }),
+/**
+ * The engine renames the second of `a` and `A` to `A_1`, and the empty key to `C0`: keys that no record has, so that their values
+ * would be lost.
+ */
+async function refuseRenamedKeys(columns: readonly Column[], file: FileRef, engine: EngineView, raw: Sql): Promise<void> {
+  const doubtful = columns.filter(({ name }) => {
+    const base = /^(.+)_\d+$/s.exec(name)?.[1]?.toLowerCase();
+    return /^C\d+$/.test(name) || (base !== undefined && columns.some((other) => other.name !== name && other.name.toLowerCase() === base));
   });
-}
-
-/** The engine renames the second of `a` and `A` to `A_1`, a key that no record has: its values would be lost. */
-async function refuseKeysThatDifferInCase(columns: readonly Column[], file: FileRef, engine: EngineView, options: JsonOptions): Promise<void> {
-  for (const { name } of columns) {
-    const base = /^(.+)_\d+$/s.exec(name)?.[1];
-    if (base === undefined) continue;
-    const twin = columns.find((column) => column.name !== name && column.name.toLowerCase() === base.toLowerCase());
-    if (twin === undefined) continue;
-    const [row] = await engine.query(
-      `SELECT count(*) FILTER (json_exists(json, ${sqlString(jsonPath(name))})) AS found FROM (SELECT json FROM read_json_objects(${sqlPaths([file])}, maximum_object_size = ${options.max_object_bytes}) LIMIT 20480)`,
-    );
-    if (Number(row!.found) > 0) continue;
-    throw new MillraceError("schema", `the keys \`${twin.name}\` and \`${base}\` of \`${file.name}\` differ in upper and lower case only`, {
-      where: { file: file.name, column: base },
-      hint: "rename one of them in the file, or read it with `options: { records: values }` and take the JSON apart with `transform`",
-    });
-  }
+  if (doubtful.length === 0) return;
+  const counts = doubtful.map(({ name }, index) => `count(*) FILTER (json_exists(json, ${sqlString(jsonPointer(name))})) AS n${index}`).join(", ");
+  const [row] = await engine.query(`SELECT ${counts} FROM ${raw}`);
+  const renamed = doubtful.find((_, index) => Number(row![`n${index}`]) === 0);
+  if (renamed === undefined) return;
+  const key = renamed.name.replace(/_\d+$/, "");
+  const problem = /^C\d+$/.test(renamed.name) ? "has a key that is empty" : `has keys that are \`${key}\` but for upper and lower case`;
+  throw new MillraceError("schema", `\`${file.name}\` ${problem}, which cannot be columns of one dataset`, {
+    where: { file: file.name, column: key },
+    hint: "rename the key in the file, or read it with `options: { records: values }` and take the JSON apart with `transform`",
+  });
 }

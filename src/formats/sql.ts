@@ -1,4 +1,4 @@
-import { MillraceError, parseDecimal, sqlName, sqlString, type Column, type DataType, type FileRef, type Sql } from "../core/index.ts";
+import { isMillraceError, messageOf, MillraceError, parseDecimal, sqlName, sqlString, type Column, type DataType, type FileRef, type Sql } from "../core/index.ts";
 
 /** The engine's name of a type. */
 export function sqlType(type: DataType): Sql {
@@ -88,6 +88,32 @@ export function selectList(columns: readonly Column[], expression: (column: Colu
 /** Names are matched as the engine does: without regard to case. */
 export function sameName(left: string, right: string): boolean {
   return left === right || left.toLowerCase() === right.toLowerCase();
+}
+
+/** Unique, non-empty names without NUL: the second `a` becomes `a_1`, a nameless third column `column2`. */
+export function uniqueNames(names: readonly string[]): string[] {
+  const taken = new Set<string>();
+  return names.map((name, index) => {
+    const visible = name.replaceAll("\0", "");
+    const base = visible === "" ? `column${index}` : visible;
+    let candidate = base;
+    for (let count = 1; taken.has(candidate.toLowerCase()); count++) candidate = `${base}_${count}`;
+    taken.add(candidate.toLowerCase());
+    return candidate;
+  });
+}
+
+/** An error of the engine while it looked into a file, with the file's name. What it takes for a wrong statement is the file's fault here. */
+export function unreadable(error: unknown, file: FileRef, what: string, hint?: string): MillraceError {
+  const known = isMillraceError(error) && !["internal", "usage", "unknown-outcome"].includes(error.code) ? error : undefined;
+  if (known?.code === "aborted") return known;
+  // What follows the first line is a picture of the statement.
+  const [first = ""] = messageOf(error).split("\n");
+  return new MillraceError(known?.code ?? "parse", `\`${file.name}\` ${what}: ${first.slice(0, 400)}`, {
+    where: { ...known?.where, file: file.name },
+    cause: error,
+    ...((known?.hint ?? hint) === undefined ? {} : { hint: (known?.hint ?? hint)! }),
+  });
 }
 
 let counter = 0;

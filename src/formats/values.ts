@@ -122,18 +122,6 @@ export interface ConvertOptions {
   columns?: Column[];
 }
 
-/** Unique, non-empty names: the second `a` becomes `a_1`, a nameless third column `column2`. */
-export function uniqueNames(names: readonly string[]): string[] {
-  const taken = new Set<string>();
-  return names.map((name, index) => {
-    const base = name === "" ? `column${index}` : name;
-    let candidate = base;
-    for (let count = 1; taken.has(candidate.toLowerCase()); count++) candidate = `${base}_${count}`;
-    taken.add(candidate.toLowerCase());
-    return candidate;
-  });
-}
-
 /** For each wanted column its place in the file, or -1. */
 export function placesOf(wanted: readonly Column[], names: readonly string[]): number[] {
   return wanted.map((column) => names.findIndex((name) => name.toLowerCase() === column.name.toLowerCase()));

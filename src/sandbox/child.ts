@@ -49,6 +49,12 @@ async function perform(module: string, input: unknown[]): Promise<void> {
   await flush();
 }
 
+/** A parser that trips over damaged bytes throws what a programming error would. */
+function describeFailure(error: unknown): string {
+  const message = messageOf(error);
+  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError ? `its structure is damaged (${message})` : message;
+}
+
 // A library that prints must not break the frames.
 console.log = console.error;
 
@@ -64,7 +70,7 @@ for await (const { kind, payload } of readFrames(process.stdin)) {
       frame.failed,
       json({
         code: known ? error.code : "parse",
-        message: messageOf(error).slice(0, 2000),
+        message: (known ? error.message : describeFailure(error)).slice(0, 2000),
         hint: known ? error.hint : undefined,
         where: known ? error.where : undefined,
       }),

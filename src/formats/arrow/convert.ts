@@ -54,6 +54,7 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
   }
   const rest = writer.take(true);
   if (rest !== undefined) yield rest;
+  yield { rows: row };
 }
 
 async function openReader(file: FileRef): Promise<arrow.RecordBatchReader | arrow.AsyncRecordBatchStreamReader> {

@@ -8,8 +8,8 @@ import {
   Pairs,
   timestampText,
   timeText,
-  uniqueNames,
 } from "../values.ts";
+import { uniqueNames } from "../sql.ts";
 
 /** The dataset's type for one of Arrow's (https://arrow.apache.org/docs/format/Columnar.html). Unions and intervals become text. */
 export function typeOf(type: arrow.DataType): DataType {

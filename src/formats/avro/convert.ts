@@ -47,6 +47,7 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
     }
     const rest = writer.take(true);
     if (rest !== undefined) yield rest;
+    yield { rows: row };
   } finally {
     container.close();
   }

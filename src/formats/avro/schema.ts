@@ -8,9 +8,9 @@ import {
   Pairs,
   timestampText,
   timeText,
-  uniqueNames,
   uuidText,
 } from "../values.ts";
+import { uniqueNames } from "../sql.ts";
 
 /** A schema as JSON; names refer to types that stand before. */
 type Schema = string | Schema[] | { [key: string]: unknown };

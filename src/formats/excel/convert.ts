@@ -1,5 +1,6 @@
 import { isMillraceError, MillraceError, messageOf, type Column, type Converted, type DataType, type FileRef } from "../../core/index.ts";
-import { dateText, headerOf, jsonText, placesOf, RowWriter, timestampText, timeText, uniqueNames, type ConvertOptions } from "../values.ts";
+import { dateText, headerOf, jsonText, placesOf, RowWriter, timestampText, timeText, type ConvertOptions } from "../values.ts";
+import { uniqueNames } from "../sql.ts";
 import { openPackage } from "./package.ts";
 import { openWorkbook, type Cell, type Row, type Workbook } from "./workbook.ts";
 
@@ -21,7 +22,9 @@ export default async function* convert(file: FileRef, options: ExcelOptions): As
     if (options.columns_only) return;
     const places = placesOf(columns, all.map((column) => column.name));
     const writer = new RowWriter(columns);
+    let rows = 0;
     for await (const row of tableRows(workbook, options)) {
+      rows++;
       try {
         writer.add(places.map((place, index) => valueOf(place < 0 ? undefined : row.cells[place], columns[index]!, workbook.date1904, options)));
       } catch (error) {
@@ -34,6 +37,7 @@ export default async function* convert(file: FileRef, options: ExcelOptions): As
     }
     const rest = writer.take(true);
     if (rest !== undefined) yield rest;
+    yield { rows };
   } finally {
     parts.close();
   }

@@ -1,6 +1,6 @@
 import type * as z from "zod";
-import { sqlName, type Column, type FileRef, type Format, type Inferred, type Sql } from "../../core/index.ts";
-import { sameName, selectList, sqlArguments, sqlPaths } from "../sql.ts";
+import { sqlName, type Column, type EngineView, type FileRef, type Format, type Inferred, type Sql } from "../../core/index.ts";
+import { sameName, selectList, sqlArguments, sqlPaths, unreadable } from "../sql.ts";
 import type { parquetOptions } from "./index.ts";
 
 /** Types of the engine that no dataset column can have; their text keeps all they say. */
@@ -30,21 +30,29 @@ export function open(options: z.output<typeof parquetOptions>): Format {
         return `(SELECT ${list} FROM ${read(files, { union_by_name: true })})`;
       },
       async infer(file, engine): Promise<Inferred> {
-        const rows = await engine.query(`SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`);
-        const names = rows.map((row) => String(row.name));
-        const typed = rows.map((row) => ({ name: String(row.name), type: String(row.type) }));
-        const variants = typed.filter((column) => column.type === "VARIANT").map((column) => column.name);
-        const text = typed.filter((column) => column.type !== "VARIANT" && foreign.test(column.type)).map((column) => column.name);
-        const list = names.map((name) => {
-          if (variants.includes(name)) return `${variantText(name)} AS ${sqlName(name)}`;
-          return text.includes(name) ? `${asText(name)} AS ${sqlName(name)}` : sqlName(name);
-        });
-        const columns = await engine.describe(`(SELECT ${list.join(", ")} FROM ${read([file])})`);
-        return {
-          columns,
-          options: { names, ...(variants.length === 0 ? {} : { variants }), ...(text.length === 0 ? {} : { text }) },
-        };
+        try {
+          return await inferParquet(file, engine);
+        } catch (error) {
+          throw unreadable(error, file, "is not Parquet that can be read");
+        }
       },
     },
   };
+
+  async function inferParquet(file: FileRef, engine: EngineView): Promise<Inferred> {
+    const rows = await engine.query(`SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`);
+    const names = rows.map((row) => String(row.name));
+    const typed = rows.map((row) => ({ name: String(row.name), type: String(row.type) }));
+    const variants = typed.filter((column) => column.type === "VARIANT").map((column) => column.name);
+    const text = typed.filter((column) => column.type !== "VARIANT" && foreign.test(column.type)).map((column) => column.name);
+    const list = names.map((name) => {
+      if (variants.includes(name)) return `${variantText(name)} AS ${sqlName(name)}`;
+      return text.includes(name) ? `${asText(name)} AS ${sqlName(name)}` : sqlName(name);
+    });
+    const columns = await engine.describe(`(SELECT ${list.join(", ")} FROM ${read([file])})`);
+    return {
+      columns,
+      options: { names, ...(variants.length === 0 ? {} : { variants }), ...(text.length === 0 ? {} : { text }) },
+    };
+  }
 }

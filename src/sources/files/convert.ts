@@ -51,6 +51,7 @@ export async function convertFile(
 ): Promise<Payload> {
   const outputs = job(converter, file, { ...formatOptions, columns }, options, signal);
   const rejected: RejectedRecord[] = [];
+  let rows: number | undefined;
   const first = await outputs.next();
   if (first.done || first.value instanceof Uint8Array) {
     await outputs.return();
@@ -60,8 +61,13 @@ export async function convertFile(
   async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
     for await (const output of outputs) {
       if (output instanceof Uint8Array) yield output;
-      else rejected.push((output.message as { rejected: RejectedRecord }).rejected);
+      else {
+        const message = output.message as { rejected: RejectedRecord } | { rows: number };
+        if ("rows" in message) rows = message.rows;
+        else rejected.push(message.rejected);
+      }
     }
+    if (rows === undefined) throw new MillraceError("internal", `the converter of \`${file.name}\` did not say how many records it read`, { where: { file: file.name } });
   }
   return {
     form: "bytes",
@@ -69,6 +75,7 @@ export async function convertFile(
     columns: header.columns,
     ...(header.encodings ? { encodings: header.encodings } : {}),
     chunks: chunks(),
+    rows: () => rows ?? 0,
     rejected: () => rejected,
   };
 }

@@ -107,10 +107,9 @@ export function detect(name: string, head: Buffer): Nature {
 function textFormat(named: string | undefined, words: string, cut: boolean): string {
   if (named === "csv" || named === "tsv" || named === "ndjson") return named;
   const first = words.trimStart()[0];
-  if (named === undefined && first !== "{" && first !== "[") return "csv";
-  if (first !== "{") return "json";
-  // One object a line, or one document over many lines?
+  if (first !== "{" && first !== "[") return named ?? "csv";
+  // One value a line, or one document over many lines?
   const lines = words.split("\n").map((line) => line.trim()).filter((line) => line !== "");
   if (cut && lines.length > 1) lines.pop();
-  return lines.length > 1 && lines.slice(0, 20).every((line) => line.startsWith("{") && line.endsWith("}")) ? "ndjson" : "json";
+  return lines.length > 1 && lines.slice(0, 20).every((line) => (line.startsWith("{") && line.endsWith("}")) || (line.startsWith("[") && line.endsWith("]"))) ? "ndjson" : "json";
 }

@@ -19,7 +19,7 @@ import {
 import { newsOf, type News } from "./changes.ts";
 import { chooseColumns, mergeColumns } from "./columns.ts";
 import { convertFile } from "./convert.ts";
-import { detect, readHead } from "./detect.ts";
+import { detect, formatOfName, readHead } from "./detect.ts";
 import { isLines, openFormat, type FormatOptions } from "./formats.ts";
 import { etagOf, Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
@@ -99,7 +99,10 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     const result: Readable[] = [];
     for (const file of news) {
       throwIfAborted(signal);
-      if (file.size === 0) continue;
+      if (file.size === 0) {
+        refuseEmpty(file, options.format);
+        continue;
+      }
       for (const readable of await readablesOf(file, options, declaredOf(request), signal)) {
         if (file.from !== undefined) {
           result.push({ ...readable, wrapping: { ...readable.wrapping, from: file.from, to: file.to! } });
@@ -185,6 +188,16 @@ function streamName(file: Found, patterns: readonly string[], folder: string): s
   if (patterns.length !== 1) return file.name;
   const base = resolve(folder, globBase(patterns[0]!));
   return file.path.startsWith(base + sep) ? nameOf(file.path, base) : file.name;
+}
+
+/** Text without records may be empty. Any other file of no bytes was cut off. */
+function refuseEmpty(file: Found, declared: string | undefined): void {
+  const format = declared ?? formatOfName(file.name);
+  if (format === undefined || isLines(format)) return;
+  throw new MillraceError("parse", `\`${file.name}\` is empty, which no ${format} file is`, {
+    where: { file: file.name },
+    hint: "the file was not written to its end; write it again or remove it",
+  });
 }
 
 function isNewMember(member: Readable, position: Position, changed: FilesOptions["changed"]): boolean {

@@ -43,7 +43,9 @@ interface OnDisk {
   etag: string;
 }
 
-const nativelyCompressed = new Set(["csv", "tsv", "json", "ndjson"]);
+/** A JSON document is unpacked, because its end must be looked at before it is read. */
+const nativelyCompressed = new Set(["csv", "tsv", "ndjson"]);
+const encodedText = new Set(["csv", "tsv", "json", "ndjson"]);
 
 export function limitsOf(options: FilesOptions): { maximumBytes: number; maximumRatio: number; maximumEntries: number } {
   return {
@@ -99,7 +101,7 @@ export async function readablesOf(
 }
 
 function encodingOf(format: string, declared: string | undefined, found: string | undefined): string | undefined {
-  if (!nativelyCompressed.has(format)) return undefined;
+  if (!encodedText.has(format)) return undefined;
   if (declared !== undefined && !/^utf-?8$/i.test(declared)) return declared;
   return found;
 }

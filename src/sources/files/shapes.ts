@@ -10,7 +10,7 @@ import type { FileColumns } from "./columns.ts";
 import { convertColumns } from "./convert.ts";
 import { isText, openFormat, type FormatOptions, type OpenedFormat } from "./formats.ts";
 import type { FilesOptions } from "./index.ts";
-import { materialise, type Readable } from "./members.ts";
+import { isPlain, materialise, type Readable } from "./members.ts";
 
 /** Files that are read in the same way: format, dialect, header, columns. */
 export interface Shape {
@@ -45,7 +45,7 @@ export async function lookInto(
   for (const readable of readables) {
     const native = isText(readable.format) && readable.format !== "excel";
     const { container } = readable.wrapping;
-    const compressed = native && (container === "gzip" || container === "zstd") && readable.wrapping.encoding === undefined;
+    const compressed = isPlain(readable.format, readable.wrapping) && (container === "gzip" || container === "zstd");
     const more: FormatOptions = compressed ? { ...formatOptions, compression: container } : { ...formatOptions };
     // Unpacked content is UTF-8, whatever the user said of the file.
     if (native) delete more.encoding;
@@ -58,7 +58,8 @@ export async function lookInto(
   const shapes = new Map<string, Shape>();
   const columns: FileColumns[] = [];
   for (const { opened, readables: members } of groups.values()) {
-    const sampled = isText(opened.name) ? evenly(members, options.sample_files) : members;
+    // Each JSON document is looked into: whether it is whole is found out there.
+    const sampled = isText(opened.name) && opened.name !== "json" ? evenly(members, options.sample_files) : members;
     const found = new Map<Readable, Inferred>();
     await forEachLimited(sampled, 4, async (readable) => {
       found.set(readable, await inferOne(readable, opened, options, context, signal));

@@ -14,7 +14,7 @@ import {
   property,
   schemaOf,
 } from "./iceberg/metadata.ts";
-import { fromIcebergSchema } from "./iceberg/schema.ts";
+import { fromIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Table } from "./table.ts";
 
 /** Key of the run id in a snapshot's summary. */

@@ -1,7 +1,7 @@
 import { type Column, MillraceError, formatType, sameType } from "../core/index.ts";
 import type { SchemaPolicy, WantedColumn } from "./dataset.ts";
 import { schemaOf } from "./iceberg/metadata.ts";
-import { toIcebergSchema } from "./iceberg/schema.ts";
+import { toIcebergSchema } from "../core/iceberg-schema.ts";
 import { assertNames, evolvedFrom, schemaText } from "./schema-change.ts";
 import type { Table } from "./table.ts";
 import { assignIds, mergeTypes, tidy, withoutRename } from "./types.ts";

@@ -11,7 +11,7 @@ import {
   widenBounds,
 } from "./iceberg/manifest.ts";
 import { type Snapshot, type TableMetadata, schemaOf } from "./iceberg/metadata.ts";
-import { type IcebergSchema, fromIcebergSchema } from "./iceberg/schema.ts";
+import { type IcebergSchema, fromIcebergSchema } from "../core/iceberg-schema.ts";
 import type { ReadManifest, Table } from "./table.ts";
 
 /** Manifests of one order of size are merged into one when there are so many, so that their number grows with the logarithm of the files. */

@@ -9,7 +9,7 @@ import {
 } from "../core/index.ts";
 import type { DataFile, Version } from "./dataset.ts";
 import { hasFieldIds } from "./iceberg/parquet-footer.ts";
-import { fromIcebergSchema } from "./iceberg/schema.ts";
+import { fromIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Table } from "./table.ts";
 
 /** The engine's name of a type. */

@@ -1,6 +1,6 @@
 import { type Column, type DataType, MillraceError, formatType, sameType } from "../core/index.ts";
 import { type TableMetadata, schemaOf } from "./iceberg/metadata.ts";
-import { type IcebergSchema, fromIcebergSchema, highestId, leavesOf, toIcebergSchema } from "./iceberg/schema.ts";
+import { type IcebergSchema, fromIcebergSchema, highestId, leavesOf, toIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Table } from "./table.ts";
 import { assignIds, mergeTypes } from "./types.ts";
 

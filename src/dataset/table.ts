@@ -11,7 +11,7 @@ import {
   status,
 } from "./iceberg/manifest.ts";
 import { type Snapshot, type TableMetadata, currentSnapshot, property, schemaOf } from "./iceberg/metadata.ts";
-import { type IcebergSchema, fromIcebergSchema, leavesOf } from "./iceberg/schema.ts";
+import { type IcebergSchema, fromIcebergSchema, leavesOf } from "../core/iceberg-schema.ts";
 
 /** Entries of manifests that are kept in memory, about 1 kB each. */
 const cachedEntries = 50_000;

@@ -1,7 +1,7 @@
 import type { DataFile, Version } from "./dataset.ts";
 import { type ManifestEntry, statisticsOf } from "./iceberg/manifest.ts";
 import { type Snapshot, type TableMetadata, lineageOf } from "./iceberg/metadata.ts";
-import type { Leaf } from "./iceberg/schema.ts";
+import type { Leaf } from "../core/iceberg-schema.ts";
 
 /** All retained versions, oldest first. */
 export function versionsOf(metadata: TableMetadata): Version[] {

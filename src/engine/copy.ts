@@ -10,6 +10,7 @@ import {
   type Sql,
   type StagedFile,
 } from "../core/index.ts";
+import { toIcebergSchema } from "../core/iceberg-schema.ts";
 import { castSql, fieldIds, fromDuckDB, leafPaths } from "./types.ts";
 
 export interface CopyTarget {
@@ -65,7 +66,9 @@ export async function copyToParquet(
 ): Promise<StagedFile[]> {
   const path = join(target.folder, `${target.prefix}-0.parquet`);
   const partial = `${path}.partial`;
-  const options = `FORMAT parquet, COMPRESSION zstd, FIELD_IDS ${fieldIds(target.columns)}, RETURN_STATS`;
+  // Some readers of Iceberg in JavaScript resolve columns by this key rather than by the field ids of the Parquet schema.
+  const schema = sqlString(JSON.stringify(toIcebergSchema(target.columns, 0)));
+  const options = `FORMAT parquet, COMPRESSION zstd, FIELD_IDS ${fieldIds(target.columns)}, KV_METADATA {'iceberg.schema': ${schema}}, RETURN_STATS`;
   try {
     const reader = await connection.runAndReadAll(`COPY (${select}) TO ${sqlString(partial)} (${options})`);
     const [row] = reader.getRowObjectsJson() as unknown as CopyRow[];

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError, sqlName, sqlString, type Sql } from "../core/index.ts";
@@ -7,6 +5,7 @@ import { writeArrowFile } from "../feed/arrow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { splitColumn } from "./query.ts";
+import { fileSha256 } from "./stage.ts";
 
 export interface ExportOptions {
   /** `parquet`, `csv`, `jsonl`, `arrow`. */
@@ -66,7 +65,7 @@ export async function exportDataset(
         ? await writeArrowFile(engine, select, temporary, options.signal)
         : await engine.export(select, temporary, copy, options.signal);
     await moveInto(temporary, path);
-    report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await sha256(path) });
+    report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await fileSha256(path) });
     report.rows += rows;
   }
   return report;
@@ -95,10 +94,4 @@ async function moveInto(from: string, to: string): Promise<void> {
     await rename(`${to}.partial`, to);
     await rm(from);
   }
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }

@@ -13,7 +13,7 @@ import {
   sqlString,
 } from "../../src/core/index.ts";
 import type { Dataset } from "../../src/dataset/index.ts";
-import { toIcebergSchema } from "../../src/dataset/iceberg/schema.ts";
+import { toIcebergSchema } from "../../src/core/iceberg-schema.ts";
 import { type Engine, openEngine } from "../../src/engine/index.ts";
 import * as fileSystem from "../../src/stores/fs/driver.ts";
 

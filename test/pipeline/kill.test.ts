@@ -64,7 +64,7 @@ function runProcess(folder: string, killAfterMs?: number): Promise<{ code: numbe
   });
 }
 
-const facts = `SELECT count(*) AS rows, count(DISTINCT id) AS ids, sum(id) AS ids_sum, sum(price) AS price,
+const facts = `SELECT count(*) AS rows, count(DISTINCT id) AS ids, sum(id) AS ids_sum, sum(price::DECIMAL(18, 2)) AS price,
   sum(('0x' || substr(md5(concat_ws('|', id, grp, price, note, split)), 1, 12))::BIGINT::HUGEINT)::VARCHAR AS checksum FROM `;
 
 async function contents(folder: string): Promise<unknown> {

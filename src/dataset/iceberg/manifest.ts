@@ -2,7 +2,7 @@ import { type Column, type LeafStatistics, type StagedFile } from "../../core/in
 import { decodeAvro, encodeAvro } from "./avro.ts";
 import { exactText } from "./bounds.ts";
 import { manifestListNames, manifestListSchema, manifestNames, manifestSchema } from "./manifest-schema.ts";
-import { type IcebergSchema, type Leaf, leavesOf } from "./schema.ts";
+import { type IcebergSchema, type Leaf, leavesOf } from "../../core/iceberg-schema.ts";
 import { encodeBounds } from "./single-value.ts";
 
 /** A snapshot id: `number` where that is exact (always in what Millrace writes), else `bigint`. */

@@ -2,7 +2,7 @@ import { randomInt, randomUUID } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { type Column, MillraceError, messageOf } from "../../core/index.ts";
 import type { SnapshotId } from "./manifest.ts";
-import { type IcebergSchema, highestId, toIcebergSchema } from "./schema.ts";
+import { type IcebergSchema, highestId, toIcebergSchema } from "../../core/iceberg-schema.ts";
 
 /** Table metadata: https://iceberg.apache.org/spec/#table-metadata-fields */
 export interface TableMetadata {

@@ -1,4 +1,5 @@
-import { type Column, type DataType, MillraceError, type PrimitiveType, parseDecimal } from "../../core/index.ts";
+import { MillraceError } from "./errors.ts";
+import { type Column, type DataType, type PrimitiveType, parseDecimal } from "./types.ts";
 
 /** A schema in table metadata: https://iceberg.apache.org/spec/#schemas */
 export interface IcebergSchema {

@@ -27,10 +27,25 @@ export const registry: Registry = {
     },
   },
   formats: {
+    "arrow": {
+      title: "Apache Arrow IPC",
+      summary: "Arrow files (Feather 2) and streams, plain or compressed with zstd or LZ4, read in a child process.",
+      load: async () => (await import("./formats/arrow/index.ts")).default,
+    },
+    "avro": {
+      title: "Apache Avro",
+      summary: "Avro object container files with their logical types, plain or with deflate, snappy, zstandard or bzip2, read in a child process.",
+      load: async () => (await import("./formats/avro/index.ts")).default,
+    },
     "csv": {
       title: "CSV",
       summary: "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",
       load: async () => (await import("./formats/csv/index.ts")).default,
+    },
+    "excel": {
+      title: "Microsoft Excel",
+      summary: "One sheet of an .xlsx or .xlsm workbook: shared and inline text, numbers, dates, booleans; read in a child process.",
+      load: async () => (await import("./formats/excel/index.ts")).default,
     },
     "json": {
       title: "JSON",

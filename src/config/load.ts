@@ -67,8 +67,7 @@ async function interpret(document: ConfigDocument, file: string, registry: Regis
       store: store.type,
     },
     connections,
-    // A check's `max` has the type that its own definition says; everything else is as the pipeline's schema has it.
-    flows: config.flows as unknown as LakeConfig["flows"],
+    flows: config.flows,
     ...(config.engine === undefined ? {} : { engine: withoutUndefined(config.engine) }),
   };
 }

@@ -1,5 +1,5 @@
 import { suggestion, type Registry } from "../core/index.ts";
-import { flowProblems, type Flow } from "../pipeline/flow.ts";
+import { flowProblems } from "../pipeline/flow.ts";
 import { formatPath, knownKeys, problemsOf, type Path, type Problem } from "./problems.ts";
 import { hasReference } from "./references.ts";
 import { commonCheckKeys, type Config } from "./schema.ts";
@@ -27,7 +27,7 @@ export async function validateFlow(
       hint: "choose another name",
     });
   }
-  for (const problem of flowProblems(flow as unknown as Flow)) {
+  for (const problem of flowProblems(flow)) {
     problems.push({ ...problem, path: [...path, ...problem.path], message: `flow \`${name}\`: ${problem.message}` });
   }
   problems.push(...fromProblems(flow, config, registry, [...path, "from"]));
@@ -73,17 +73,6 @@ async function checkProblems(check: CheckEntry, path: Path, registry: Registry):
   const options = Object.entries(check).filter(([key]) => !commonCheckKeys.includes(key) || own.includes(key));
   const parsed = definition.options.safeParse(Object.fromEntries(options), { reportInput: true });
   const problems = parsed.success ? [] : problemsOf(parsed.error, definition.options, path, commonCheckKeys);
-  const { max } = check;
-  const countsRows =
-    max === undefined || own.includes("max") || (typeof max === "number" && Number.isInteger(max) && max >= 0);
-  if (!countsRows) {
-    const place = [...path, "max"];
-    problems.push({
-      path: place,
-      message: `\`${formatPath(place)}\` counts rows that may fail, so it must be 0, 1, 2 …`,
-      hint: "for a share of the rows use `max_share`",
-    });
-  }
   if (check.on_fail === "reject" && !definition.capabilities.rows) {
     problems.push({
       path: [...path, "on_fail"],

@@ -88,13 +88,13 @@ describe("what is read", () => {
     expect(config.flows["orders"]).toMatchObject({ mode: "append", schema: "evolve", checks: [] });
   });
 
-  test("`max` is the bound of a check that has one, of its own type", async () => {
+  test("a check keeps its own options beside those of all checks", async () => {
     const config = await load(
-      `store: ./lake\n${flow}    checks:\n      - { check: range, column: price, min: 0, max: 99.5, max_rows: 3 }\n      - { check: not-null, column: id, max: 2 }\n`,
+      `store: ./lake\n${flow}    checks:\n      - { check: range, column: price, min: 0, max: 99.5, max_rows: 3 }\n      - { check: not-null, column: id, max_rows: 2 }\n`,
     );
     expect(config.flows["orders"]!.checks).toEqual([
       { check: "range", column: "price", min: 0, max: 99.5, max_rows: 3, on_fail: "fail" },
-      { check: "not-null", column: "id", max: 2, on_fail: "fail" },
+      { check: "not-null", column: "id", max_rows: 2, on_fail: "fail" },
     ]);
   });
 
@@ -245,9 +245,9 @@ describe("errors name line, key and what is allowed", () => {
     ],
     [
       "a tolerance that is no count",
-      `store: ./lake\n${flow}    checks:\n      - { check: not-null, column: a,\n          max: 1.5 }\n`,
+      `store: ./lake\n${flow}    checks:\n      - { check: not-null, column: a,\n          max_rows: 1.5 }\n`,
       7,
-      /counts rows that may fail/,
+      /max_rows/,
       /.*/,
     ],
     [

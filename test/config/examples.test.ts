@@ -15,10 +15,15 @@ describe("what documentation shows is a configuration that is accepted", () => {
       test(`the examples of ${kind}: ${name}`, async () => {
         const { examples } = await entry.load();
         expect(examples.length).toBeGreaterThan(0);
-        for (const { title, yaml } of examples) {
-          await configFrom({ store: "./lake", ...(parse(yaml) as object) }, "/", registry).catch((error: unknown) => {
-            throw new Error(`${title}: ${String(error)}`);
-          });
+        const documents = examples.map(({ yaml }) => parse(yaml) as { connections?: object });
+        // A page names a connection once, and its later examples use it.
+        const connections = Object.assign({}, ...documents.map((document) => document.connections));
+        for (const [index, { title }] of examples.entries()) {
+          await configFrom({ store: "./lake", ...documents[index], connections }, "/", registry).catch(
+            (error: unknown) => {
+              throw new Error(`${title}: ${String(error)}`);
+            },
+          );
         }
       });
     }

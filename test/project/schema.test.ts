@@ -40,7 +40,7 @@ describe("the schema for editors, held to an independent validator", () => {
       { store: { store: "fs", path: "./lake" } },
       { store: { store: "fs", path: "${env:LAKE}" }, engine: { memoryLimit: "2GB", threads: 2 } },
       withCheck({ check: "range", column: "a", min: 0, max: 99.5, max_rows: 3, on_fail: "reject" }),
-      withCheck({ check: "not-null", columns: ["a"], max: 2 }),
+      withCheck({ check: "not-null", columns: ["a"], max_rows: 2 }),
     ];
     expect(validate(right)).toEqual(right.map(() => []));
   });

@@ -35,12 +35,28 @@ const output = (expression: string): string => `concat(${expression})`;
 
 const text: Mapping = { type: "string", json: toJson, canonical: output, ordered: false };
 const integer = (type: "int" | "long"): Mapping => ({ type, json: toJson, canonical: cast("text"), ordered: true });
-const moment = (type: "timestamp" | "timestamptz"): Mapping => ({
-  type,
-  json: textJson,
+
+/**
+ * Text that the engine reads as the same date or time, or that it refuses. Its parser takes `0044-03-15 BC` for a date of
+ * our era, and no file has a place for the infinities: other readers find the year 294247 there.
+ */
+const dateText = (date: string): string =>
+  `CASE WHEN ${date} >= '0001-01-01' AND ${date} < 'infinity' THEN (${date})::text WHEN isfinite(${date}) THEN to_char(${date}, 'YYYY-MM-DD (BC)') ELSE 'not a date: ' || (${date})::text END`;
+const momentText =
+  (zone: string) =>
+  (moment: string): string =>
+    `CASE WHEN ${moment} >= '0001-01-01' AND ${moment} < 'infinity' THEN (${moment})::text WHEN isfinite(${moment}) THEN to_char(${moment}, 'YYYY-MM-DD (BC) HH24:MI:SS.US${zone}') ELSE 'not a time: ' || (${moment})::text END`;
+const timeText = (time: string): string =>
+  `CASE WHEN ${time} < '24:00' THEN (${time})::text ELSE 'not a time of day: ' || (${time})::text END`;
+
+/** A type of which not every value fits the dataset. */
+function guarded(type: "date" | "time" | "timestamp" | "timestamptz", safe: (expression: string) => string): Mapping {
+  return { type, select: safe, json: (expression) => toJson(safe(expression)), ordered: true };
+}
+const moment = (type: "timestamp" | "timestamptz", zone: string): Mapping => ({
+  ...guarded(type, momentText(zone)),
   // to_char gives null for the infinities.
   canonical: (expression) => `coalesce(to_char(${expression}, 'YYYY-MM-DD HH24:MI:SS.US'), (${expression})::text)`,
-  ordered: true,
 });
 const decimal = (precision: number, scale: number): Mapping => ({
   type: `decimal(${precision},${scale})`,
@@ -73,15 +89,13 @@ const builtIn: Record<string, Mapping> = {
     canonical: (expression) => `encode(${expression}, 'hex')`,
     ordered: false,
   },
-  date: { type: "date", json: textJson, canonical: cast("text"), ordered: true },
+  date: { ...guarded("date", dateText), canonical: dateText },
   time: {
-    type: "time",
-    json: textJson,
+    ...guarded("time", timeText),
     canonical: (expression) => `to_char(${expression}, 'HH24:MI:SS.US')`,
-    ordered: true,
   },
-  timestamp: moment("timestamp"),
-  timestamptz: moment("timestamptz"),
+  timestamp: moment("timestamp", ""),
+  timestamptz: moment("timestamptz", "+00"),
   uuid: { type: "uuid", json: textJson, canonical: cast("text"), ordered: false },
 };
 
@@ -166,11 +180,26 @@ function mapArray(catalog: TypeCatalog, type: PgType, column: PgColumnType): Map
     if (base.name === "money") return `to_json((${expression})::numeric[]::text[])`;
     if (base.name === "bytea") return bytesArray(expression, element);
     // JSON numbers would lose digits of a numeric, and JSON in JSON would not be text any more.
+    const beyond = base.builtIn ? arrayBeyond[base.name] : undefined;
+    if (beyond !== undefined) {
+      const refusal = `to_json('holds what is no ${base.name}: ' || (${expression})::text)`;
+      return `CASE WHEN ${beyond(expression)} THEN ${refusal} ELSE to_json((${expression})::text[]) END`;
+    }
     const needsText = base.builtIn && !plainInJson.has(base.name);
     return needsText ? `to_json((${expression})::text[])` : toJson(expression);
   };
   return { type: listed, select: json, encoding: "json", json, ordered: false };
 }
+
+const beyondCalendar = (array: string): string => `'0001-01-01' > ANY (${array}) OR 'infinity' = ANY (${array})`;
+
+/** True for arrays that hold a value which does not fit the dataset. */
+const arrayBeyond: Record<string, (array: string) => string> = {
+  date: beyondCalendar,
+  timestamp: beyondCalendar,
+  timestamptz: beyondCalendar,
+  time: (array) => `'24:00' <= ANY (${array})`,
+};
 
 /** Types whose arrays `to_json` renders without loss: numbers as numbers, the rest by their output functions. */
 const plainInJson = new Set("bool int2 int4 int8 float4 float8 text varchar bpchar name inet cidr".split(" "));
@@ -221,7 +250,7 @@ export function overrideType(mapping: Mapping, wanted: string, column: string, t
   const { precision, scale } = digits;
   const select = (expression: string): string => {
     const value = `(${expression})::numeric`;
-    return `CASE WHEN ${value} = round(${value}, ${scale}) THEN round(${value}, ${scale})::text ELSE concat(${expression}, ' has more than ${scale} decimals') END`;
+    return `CASE WHEN ${value} = round(${value}, ${scale}) THEN round(${value}, ${scale})::text ELSE concat('has more than ${scale} decimals: ', ${expression}) END`;
   };
   const canonical = (expression: string): string => `round((${expression})::numeric, ${scale})::text`;
   return { ...decimal(precision, scale), select, canonical };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { configFrom } from "../../src/config/index.ts";
 import { optionFacts } from "../../src/config/facts.ts";
+import type { Definition, RegistryEntry } from "../../src/core/index.ts";
 import { registry } from "../../src/registry.ts";
 import { sampleConfig } from "../../src/cli/sample.ts";
 
@@ -11,7 +12,8 @@ describe("what documentation shows is a configuration that is accepted", () => {
   });
 
   for (const kind of ["sources", "stores"] as const) {
-    for (const [name, entry] of Object.entries(registry[kind])) {
+    const entries: Record<string, RegistryEntry<Definition>> = registry[kind];
+    for (const [name, entry] of Object.entries(entries)) {
       test(`the examples of ${kind}: ${name}`, async () => {
         const { examples } = await entry.load();
         expect(examples.length).toBeGreaterThan(0);

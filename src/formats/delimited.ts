@@ -32,24 +32,57 @@ const character = z.string().max(1);
 /** Options that CSV and TSV share. What is left open is found out from the file. */
 export const delimitedOptions = {
   quote: character.optional().describe('Character around values. Empty: none. Default: found out, else `"`.'),
-  escape: character.optional().describe("Character before a quote inside quotes. Default: found out, else the quote itself."),
+  escape: character
+    .optional()
+    .describe("Character before a quote inside quotes. Default: found out, else the quote itself."),
   header: z.boolean().optional().describe("Whether the first line names the columns. Default: found out."),
-  names: z.array(z.string()).optional().describe("Names of the columns in the order of the file. Default: those of the header."),
-  types: z.record(z.string(), z.string()).optional().describe("Type by column (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
-  nulls: z.array(z.string()).optional().describe('Unquoted texts that mean null. Default: only the empty text; `""` in quotes is an empty string.'),
-  quoted_nulls: z.boolean().default(false).describe("Whether the texts of `nulls` mean null within quotes too. Default false."),
-  encoding: z.string().default("utf-8").describe("Encoding of the text, a label of the WHATWG standard: `utf-16le`, `latin1`. UTF-16 with a byte order mark is recognised. Default `utf-8`."),
+  names: z
+    .array(z.string())
+    .optional()
+    .describe("Names of the columns in the order of the file. Default: those of the header."),
+  types: z
+    .record(z.string(), z.string())
+    .optional()
+    .describe("Type by column (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
+  nulls: z
+    .array(z.string())
+    .optional()
+    .describe('Unquoted texts that mean null. Default: only the empty text; `""` in quotes is an empty string.'),
+  quoted_nulls: z
+    .boolean()
+    .default(false)
+    .describe("Whether the texts of `nulls` mean null within quotes too. Default false."),
+  encoding: z
+    .string()
+    .default("utf-8")
+    .describe(
+      "Encoding of the text, a label of the WHATWG standard: `utf-16le`, `latin1`. UTF-16 with a byte order mark is recognised. Default `utf-8`.",
+    ),
   skip: z.number().int().nonnegative().optional().describe("Lines to leave out at the start. Default: found out."),
   comment: character.optional().describe("Lines that begin with it are left out. Default: found out."),
   dateformat: z.string().optional().describe("Notation of dates, as strptime has it: `%d.%m.%Y`. Default: found out."),
   timestampformat: z.string().optional().describe("Notation of timestamps, as strptime has it. Default: found out."),
   decimal_separator: z.enum([".", ","]).optional().describe("Default `.`."),
-  max_line_bytes: z.number().int().positive().default(4 * 1024 * 1024).describe("A longer record is rejected. Costs 16 times as much memory. Default 4 MiB."),
-  sample_rows: z.number().int().default(20_480).describe("Rows to infer dialect and types from; -1: all, which reads the file twice. Default 20,480."),
+  max_line_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(4 * 1024 * 1024)
+    .describe("A longer record is rejected. Costs 16 times as much memory. Default 4 MiB."),
+  sample_rows: z
+    .number()
+    .int()
+    .default(20_480)
+    .describe("Rows to infer dialect and types from; -1: all, which reads the file twice. Default 20,480."),
   compression: z.enum(["auto", "none", "gzip", "zstd"]).default("auto").describe("Default: what name and content say."),
 };
 
-const delimiterOption = z.string().min(1).max(4).optional().describe("What separates values. Default: found out among `,` `;` `|` and tab.");
+const delimiterOption = z
+  .string()
+  .min(1)
+  .max(4)
+  .optional()
+  .describe("What separates values. Default: found out among `,` `;` `|` and tab.");
 
 export const csvOptions = z.strictObject({ delimiter: delimiterOption, ...delimitedOptions });
 export const tsvOptions = z.strictObject(delimitedOptions);
@@ -90,7 +123,12 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
   const inFile = (column: Column): string | undefined =>
     options.names === undefined ? column.name : options.names.find((name) => sameName(name, column.name));
 
-  const read = (files: readonly FileRef[], columns: readonly Column[], integersAsText: boolean, more: Record<string, string | number | boolean> = {}): Sql =>
+  const read = (
+    files: readonly FileRef[],
+    columns: readonly Column[],
+    integersAsText: boolean,
+    more: Record<string, string | number | boolean> = {},
+  ): Sql =>
     `read_csv(${sqlPaths(files)}, columns = ${sqlColumns(physical(columns, integersAsText))}${sqlArguments({ ...fixed(), ...common(), ...more })})`;
 
   return {
@@ -99,7 +137,17 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
       scan(files, columns) {
         if (columns === undefined) {
           const { delimiter, names, sample_rows } = options;
-          const given = { delim: delimiter, quote: options.quote, escape: options.escape, header: options.header, skip: options.skip, comment: options.comment, names, dateformat: options.dateformat, timestampformat: options.timestampformat };
+          const given = {
+            delim: delimiter,
+            quote: options.quote,
+            escape: options.escape,
+            header: options.header,
+            skip: options.skip,
+            comment: options.comment,
+            names,
+            dateformat: options.dateformat,
+            timestampformat: options.timestampformat,
+          };
           return `read_csv(${sqlPaths(files)}${sqlArguments({ ...given, ...common(), sample_size: sample_rows, union_by_name: true })})`;
         }
         const list = selectList(columns, (column) => {
@@ -126,7 +174,8 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         const names = physical(columns, false).map((each) => sqlName(each.name));
         const casts = names.map((name) => `count(${name})`).join(" + ");
         const rounded = integers.map(
-          (column) => `CASE WHEN NOT ${isExactInteger(text(column), column.type)} AND TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
+          (column) =>
+            `CASE WHEN NOT ${isExactInteger(text(column), column.type)} AND TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
         );
         return {
           prepare: [
@@ -152,6 +201,21 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
 
 function reasonOf(table: string): Sql {
   return `CASE ${table}.error_type WHEN 'MISSING COLUMNS' THEN 'too few values: ' WHEN 'TOO MANY COLUMNS' THEN 'too many values: ' WHEN 'INVALID ENCODING' THEN 'wrong encoding: ' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'record too long (max_line_bytes): ' WHEN 'UNQUOTED VALUE' THEN 'broken quotes: ' ELSE '' END || split_part(${table}.error_message, chr(10), 1)`;
+}
+
+/**
+ * The quote of a file in whose sample no value is quoted. Where the sample has the character within values, it is one like any
+ * other: taken for a quote, one at the start of a value would swallow the lines up to the next. Else what the format says: RFC 4180
+ * has it for CSV; text/tab-separated-values of IANA has none.
+ */
+async function unseenQuote(file: FileRef, options: DelimitedOptions, engine: EngineView): Promise<string> {
+  if (options.delimiter === "\t") return "";
+  const limit = options.sample_rows < 0 ? "" : `LIMIT ${options.sample_rows}`;
+  const [row] = await engine.query(
+    `SELECT coalesce(bool_or(contains(line, '"')), false) AS seen FROM (SELECT line FROM read_csv(${sqlPaths([file])}, columns = {'line': 'VARCHAR'}, auto_detect = false, header = false,
+      delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, ignore_errors = true, max_line_size = ${options.max_line_bytes}${sqlArguments({ compression: options.compression, hive_partitioning: false })}) ${limit})`,
+  );
+  return row!.seen === true ? "" : '"';
 }
 
 const sniffedTypes: Record<string, DataType> = {
@@ -188,7 +252,17 @@ async function inferDelimited(
 ): Promise<Inferred> {
   const sniff = async (more: Record<string, string | boolean>): Promise<Dialect> => {
     const { hive_partitioning: _, ...readable } = common;
-    const given = { delim: options.delimiter, quote: options.quote, escape: options.escape, header: options.header, skip: options.skip, comment: options.comment, names: options.names, dateformat: options.dateformat, timestampformat: options.timestampformat };
+    const given = {
+      delim: options.delimiter,
+      quote: options.quote,
+      escape: options.escape,
+      header: options.header,
+      skip: options.skip,
+      comment: options.comment,
+      names: options.names,
+      dateformat: options.dateformat,
+      timestampformat: options.timestampformat,
+    };
     const [row] = await engine.query(
       `SELECT to_json({delimiter: Delimiter, quote: Quote, escape: "Escape", comment: "Comment", skip: SkipRows, header: HasHeader, dateformat: DateFormat, timestampformat: TimestampFormat, columns: "Columns"})::VARCHAR AS dialect
        FROM sniff_csv(${sqlString(file.path.replace(/[*?[]/g, "[$&]"))}${sqlArguments({ ...given, ...readable, sample_size: options.sample_rows, ...more })})`,
@@ -205,7 +279,10 @@ async function inferDelimited(
   }
   // Ragged rows make the engine doubt the delimiter and take each line for one column: ask again for the dialect of most rows.
   const [only] = dialect?.columns ?? [];
-  const doubtful = dialect !== undefined && dialect.columns.length === 1 && recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
+  const doubtful =
+    dialect !== undefined &&
+    dialect.columns.length === 1 &&
+    recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
   if (dialect === undefined || (doubtful && options.delimiter === undefined)) {
     try {
       dialect = await sniff({ ignore_errors: true });
@@ -214,11 +291,17 @@ async function inferDelimited(
     }
   }
   if (dialect === undefined) {
-    throw unreadable(failure, file, "has no dialect that can be found out", "set `options: { delimiter, quote, header, encoding }`");
+    throw unreadable(
+      failure,
+      file,
+      "has no dialect that can be found out",
+      "set `options: { delimiter, quote, header, encoding }`",
+    );
   }
 
-  const present = (text: string | null): string | undefined => (text === null || text === "(empty)" || text === "" || text === "\0" ? undefined : text);
-  const quote = options.quote ?? present(dialect.quote) ?? '"';
+  const present = (text: string | null): string | undefined =>
+    text === null || text === "(empty)" || text === "" || text === "\0" ? undefined : text;
+  const quote = options.quote ?? present(dialect.quote) ?? (await unseenQuote(file, options, engine));
   const names = uniqueNames(dialect.columns.map((column) => column.name));
   const settled: Inferred["options"] = {
     delimiter: options.delimiter ?? present(dialect.delimiter) ?? ",",

@@ -29,15 +29,45 @@ import {
 } from "./sql.ts";
 
 export const jsonOptions = z.strictObject({
-  structure: z.enum(["auto", "array", "concatenated"]).default("auto").describe("Of a JSON document: one `array` of records, or values one after the other. Default: found out."),
-  records: z.enum(["auto", "objects", "values"]).default("auto").describe("`objects`: keys are columns. `values`: each value is one column `json`. Default: found out."),
-  types: z.record(z.string(), z.string()).optional().describe("Type by top-level key (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
+  structure: z
+    .enum(["auto", "array", "concatenated"])
+    .default("auto")
+    .describe("Of a JSON document: one `array` of records, or values one after the other. Default: found out."),
+  records: z
+    .enum(["auto", "objects", "values"])
+    .default("auto")
+    .describe("`objects`: keys are columns. `values`: each value is one column `json`. Default: found out."),
+  types: z
+    .record(z.string(), z.string())
+    .optional()
+    .describe("Type by top-level key (`long`, `decimal(18,2)`, `string`, …). Default: inferred from the sample."),
   dateformat: z.string().optional().describe("Notation of dates, as strptime has it. Default ISO 8601."),
   timestampformat: z.string().optional().describe("Notation of timestamps, as strptime has it. Default ISO 8601."),
-  depth: z.number().int().positive().optional().describe("Levels that become structs and lists; what lies deeper stays JSON text. Default: all."),
-  max_object_bytes: z.number().int().positive().default(64 * 1024 * 1024).describe("A larger object is an error (json) or rejected (ndjson). Default 64 MiB."),
-  sample_rows: z.number().int().default(20_480).describe("Records to infer columns and types from; -1: all, which reads the file twice. Keys that first appear later are not read. Default 20,480."),
-  encoding: z.string().default("utf-8").describe("Encoding of the text, a label of the WHATWG standard. UTF-16 with a byte order mark is recognised. Default `utf-8`."),
+  depth: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("Levels that become structs and lists; what lies deeper stays JSON text. Default: all."),
+  max_object_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(64 * 1024 * 1024)
+    .describe("A larger object is an error (json) or rejected (ndjson). Default 64 MiB."),
+  sample_rows: z
+    .number()
+    .int()
+    .default(20_480)
+    .describe(
+      "Records to infer columns and types from; -1: all, which reads the file twice. Keys that first appear later are not read. Default 20,480.",
+    ),
+  encoding: z
+    .string()
+    .default("utf-8")
+    .describe(
+      "Encoding of the text, a label of the WHATWG standard. UTF-16 with a byte order mark is recognised. Default `utf-8`.",
+    ),
   compression: z.enum(["auto", "none", "gzip", "zstd"]).default("auto").describe("Default: what name and content say."),
 });
 export type JsonOptions = z.output<typeof jsonOptions>;
@@ -51,7 +81,10 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
     dateformat: options.dateformat,
     timestampformat: options.timestampformat,
   });
-  const rest = { compression: options.compression === "auto" ? "auto_detect" : options.compression, hive_partitioning: false };
+  const rest = {
+    compression: options.compression === "auto" ? "auto_detect" : options.compression,
+    hive_partitioning: false,
+  };
   const raw = { compression: options.compression, hive_partitioning: false };
   const records = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
 
@@ -72,15 +105,21 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
         if (columns === undefined) {
           return `read_json(${sqlPaths(files)}${sqlArguments({ ...common(), ...rest, records, sample_size: options.sample_rows, maximum_depth: options.depth, union_by_name: true })})`;
         }
-        const read = columns.map((column) => ({ name: column.name, type: isInteger(column.type) ? "VARCHAR" : sqlType(column.type) }));
-        const list = selectList(columns, (column) => (isInteger(column.type) ? exactInteger(sqlName(column.name), column.type) : sqlName(column.name)));
+        const read = columns.map((column) => ({
+          name: column.name,
+          type: isInteger(column.type) ? "VARCHAR" : sqlType(column.type),
+        }));
+        const list = selectList(columns, (column) =>
+          isInteger(column.type) ? exactInteger(sqlName(column.name), column.type) : sqlName(column.name),
+        );
         return `(SELECT ${list} FROM read_json(${sqlPaths(files)}, columns = ${sqlColumns(read)}${sqlArguments({ ...common(), ...rest, records })}))`;
       },
 
       tolerant(files, columns): TolerantScan {
         const table = temporaryName("records");
         const whole = records === "false";
-        const value = (column: Column): Sql => (whole ? "document" : `json_extract(document, ${sqlString(jsonPointer(column.name))})`);
+        const value = (column: Column): Sql =>
+          whole ? "document" : `json_extract(document, ${sqlString(jsonPointer(column.name))})`;
         const reasons = columns.map((column) => {
           const found = value(column);
           return `CASE WHEN ${misfit(found, column.type)} THEN ${sqlString(`column \`${column.name}\`: `)} || left(${found}::VARCHAR, 200) || ${sqlString(` is not ${sqlType(column.type)}`)} END`;
@@ -104,7 +143,12 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
           lines,
           raw: `(SELECT json FROM read_json_objects(${sqlPaths([file])}, format = ${sqlString(structure)}, maximum_object_size = ${options.max_object_bytes}${sqlArguments({ ...rest, ...(lines ? { ignore_errors: true } : {}) })}) LIMIT 20480)`,
           relation(mode, tolerant) {
-            const more = { records: mode, sample_size: options.sample_rows, maximum_depth: options.depth, ...(tolerant ? { ignore_errors: true } : {}) };
+            const more = {
+              records: mode,
+              sample_size: options.sample_rows,
+              maximum_depth: options.depth,
+              ...(tolerant ? { ignore_errors: true } : {}),
+            };
             return `read_json(${sqlPaths([file])}${sqlArguments({ ...common(), ...rest, ...more })})`;
           },
         }),
@@ -126,7 +170,10 @@ function convert(json: Sql, type: DataType): Sql {
   switch (type.type) {
     case "struct":
       return `CASE WHEN ${isNull(json)} THEN NULL ELSE struct_pack(${type.fields
-        .map((field) => `${sqlName(field.name)} := ${convert(`json_extract(${json}, ${sqlString(jsonPointer(field.name))})`, field.type)}`)
+        .map(
+          (field) =>
+            `${sqlName(field.name)} := ${convert(`json_extract(${json}, ${sqlString(jsonPointer(field.name))})`, field.type)}`,
+        )
         .join(", ")}) END`;
     case "list":
       return `CASE WHEN ${isNull(json)} THEN NULL ELSE list_transform(CAST(${json} AS JSON[]), lambda element: ${convert("element", type.element)}) END`;
@@ -145,7 +192,9 @@ function misfit(json: Sql, type: DataType): Sql {
   const wrong = `(NOT ${isNull(json)} AND json_type(${json}) <> '${type.type === "list" ? "ARRAY" : "OBJECT"}')`;
   switch (type.type) {
     case "struct": {
-      const fields = type.fields.map((field) => misfit(`json_extract(${json}, ${sqlString(jsonPointer(field.name))})`, field.type)).filter((sql) => sql !== "false");
+      const fields = type.fields
+        .map((field) => misfit(`json_extract(${json}, ${sqlString(jsonPointer(field.name))})`, field.type))
+        .filter((sql) => sql !== "false");
       return fields.length === 0 ? wrong : `(${wrong} OR ${fields.join(" OR ")})`;
     }
     case "list": {
@@ -184,7 +233,9 @@ async function inferJson(
       // `json` is the engine's name for values that are no objects, but may be a key as well.
       mode = "true";
       if (columns.length === 1 && columns[0]!.name === "json") {
-        const [row] = await engine.query(`SELECT count(*) FILTER (json_type(json) = 'OBJECT' AND json_exists(json, '/json')) AS keyed FROM ${reader.raw}`);
+        const [row] = await engine.query(
+          `SELECT count(*) FILTER (json_type(json) = 'OBJECT' AND json_exists(json, '/json')) AS keyed FROM ${reader.raw}`,
+        );
         if (Number(row!.keyed) === 0) mode = "false";
       }
     }
@@ -207,21 +258,38 @@ async function inferJson(
  * The engine takes some columns of small integers for 128 bits wide, and integers beyond 64 bits for floating point, which rounds
  * them. The text of the sample says what they are.
  */
-async function exactNumbers(columns: readonly Column[], file: FileRef, engine: EngineView, options: JsonOptions, lines: boolean): Promise<Column[]> {
+async function exactNumbers(
+  columns: readonly Column[],
+  file: FileRef,
+  engine: EngineView,
+  options: JsonOptions,
+  lines: boolean,
+): Promise<Column[]> {
   const wide = ["decimal(38,0)", "decimal(20,0)"];
-  const doubtful = columns.filter((column) => typeof column.type === "string" && (column.type === "double" || wide.includes(column.type)));
-  const narrowed = columns.map((column): Column => (typeof column.type === "string" ? column : { ...column, type: narrow(column.type) }));
+  const doubtful = columns.filter(
+    (column) => typeof column.type === "string" && (column.type === "double" || wide.includes(column.type)),
+  );
+  const narrowed = columns.map((column): Column =>
+    typeof column.type === "string" ? column : { ...column, type: narrow(column.type) },
+  );
   if (doubtful.length === 0) return narrowed;
   const texts = doubtful.map(({ name }) => ({ name, type: "VARCHAR" }));
   const facts = doubtful.map(({ name }, index) => {
     const column = sqlName(name);
     return `bool_and(regexp_full_match(${column}, '-?[0-9]+')) AS i${index}, bool_and(TRY_CAST(${column} AS BIGINT) IS NOT NULL) FILTER (${column} IS NOT NULL) AS f${index}, max(length(${column})) AS l${index}`;
   });
-  const more = { format: lines ? "newline_delimited" : "auto", maximum_object_size: options.max_object_bytes, compression: options.compression === "auto" ? "auto_detect" : options.compression, ...(lines ? { ignore_errors: true } : {}) };
+  const more = {
+    format: lines ? "newline_delimited" : "auto",
+    maximum_object_size: options.max_object_bytes,
+    compression: options.compression === "auto" ? "auto_detect" : options.compression,
+    ...(lines ? { ignore_errors: true } : {}),
+  };
   const limit = options.sample_rows < 0 ? "" : ` LIMIT ${options.sample_rows}`;
   let row: Record<string, unknown> | undefined;
   try {
-    [row] = await engine.query(`SELECT ${facts.join(", ")} FROM (SELECT * FROM read_json(${sqlPaths([file])}, columns = ${sqlColumns(texts)}${sqlArguments(more)})${limit})`);
+    [row] = await engine.query(
+      `SELECT ${facts.join(", ")} FROM (SELECT * FROM read_json(${sqlPaths([file])}, columns = ${sqlColumns(texts)}${sqlArguments(more)})${limit})`,
+    );
   } catch {
     // Records that do not fit any columns (a key twice) are told when the file is read.
     return narrowed;
@@ -256,18 +324,30 @@ function narrow(type: DataType): DataType {
  * The engine renames the second of `a` and `A` to `A_1`, and the empty key to `C0`: keys that no record has, so that their values
  * would be lost.
  */
-async function refuseRenamedKeys(columns: readonly Column[], file: FileRef, engine: EngineView, raw: Sql): Promise<void> {
+async function refuseRenamedKeys(
+  columns: readonly Column[],
+  file: FileRef,
+  engine: EngineView,
+  raw: Sql,
+): Promise<void> {
   const doubtful = columns.filter(({ name }) => {
     const base = /^(.+)_\d+$/s.exec(name)?.[1]?.toLowerCase();
-    return /^C\d+$/.test(name) || (base !== undefined && columns.some((other) => other.name !== name && other.name.toLowerCase() === base));
+    return (
+      /^C\d+$/.test(name) ||
+      (base !== undefined && columns.some((other) => other.name !== name && other.name.toLowerCase() === base))
+    );
   });
   if (doubtful.length === 0) return;
-  const counts = doubtful.map(({ name }, index) => `count(*) FILTER (json_exists(json, ${sqlString(jsonPointer(name))})) AS n${index}`).join(", ");
+  const counts = doubtful
+    .map(({ name }, index) => `count(*) FILTER (json_exists(json, ${sqlString(jsonPointer(name))})) AS n${index}`)
+    .join(", ");
   const [row] = await engine.query(`SELECT ${counts} FROM ${raw}`);
   const renamed = doubtful.find((_, index) => Number(row![`n${index}`]) === 0);
   if (renamed === undefined) return;
   const key = renamed.name.replace(/_\d+$/, "");
-  const problem = /^C\d+$/.test(renamed.name) ? "has a key that is empty" : `has keys that are \`${key}\` but for upper and lower case`;
+  const problem = /^C\d+$/.test(renamed.name)
+    ? "has a key that is empty"
+    : `has keys that are \`${key}\` but for upper and lower case`;
   throw new MillraceError("schema", `\`${file.name}\` ${problem}, which cannot be columns of one dataset`, {
     where: { file: file.name, column: key },
     hint: "rename the key in the file, or read it with `options: { records: values }` and take the JSON apart with `transform`",

@@ -1,4 +1,15 @@
-import { isMillraceError, messageOf, MillraceError, parseDecimal, sqlName, sqlString, type Column, type DataType, type FileRef, type Sql } from "../core/index.ts";
+import {
+  isMillraceError,
+  messageOf,
+  MillraceError,
+  parseDecimal,
+  sqlName,
+  sqlString,
+  type Column,
+  type DataType,
+  type FileRef,
+  type Sql,
+} from "../core/index.ts";
 
 /** The engine's name of a type. */
 export function sqlType(type: DataType): Sql {
@@ -15,7 +26,10 @@ export function sqlType(type: DataType): Sql {
   const decimal = parseDecimal(type);
   if (decimal !== undefined) return `DECIMAL(${decimal.precision},${decimal.scale})`;
   const name = primitives[type];
-  if (name === undefined) throw new MillraceError("config", `\`${type}\` is not a type`, { hint: `use one of ${Object.keys(primitives).join(", ")}, decimal(p,s)` });
+  if (name === undefined)
+    throw new MillraceError("config", `\`${type}\` is not a type`, {
+      hint: `use one of ${Object.keys(primitives).join(", ")}, decimal(p,s)`,
+    });
   return name;
 }
 
@@ -49,7 +63,12 @@ export function sqlArguments(values: Record<string, string | number | boolean | 
   return Object.entries(values)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => {
-      const literal = typeof value === "string" ? sqlString(value) : Array.isArray(value) ? `[${value.map(sqlString).join(", ")}]` : String(value);
+      const literal =
+        typeof value === "string"
+          ? sqlString(value)
+          : Array.isArray(value)
+            ? `[${value.map(sqlString).join(", ")}]`
+            : String(value);
       return `, ${name} = ${literal}`;
     })
     .join("");
@@ -105,7 +124,8 @@ export function uniqueNames(names: readonly string[]): string[] {
 
 /** An error of the engine while it looked into a file, with the file's name. What it takes for a wrong statement is the file's fault here. */
 export function unreadable(error: unknown, file: FileRef, what: string, hint?: string): MillraceError {
-  const known = isMillraceError(error) && !["internal", "usage", "unknown-outcome"].includes(error.code) ? error : undefined;
+  const known =
+    isMillraceError(error) && !["internal", "usage", "unknown-outcome"].includes(error.code) ? error : undefined;
   if (known?.code === "aborted") return known;
   // What follows the first line is a picture of the statement.
   const [first = ""] = messageOf(error).split("\n");

@@ -76,9 +76,14 @@ const needsQuotes = /[",\r\n]/;
 /** A cell of CSV: null is nothing at all, the empty string is `""`. */
 function cellText(type: DataType, value: unknown): string {
   if (value === null || value === undefined) return "";
-  const text = typeof type === "string" && !(value instanceof Map || value instanceof Pairs || Array.isArray(value)) ? plainText(value) : jsonText(type, value);
+  const text =
+    typeof type === "string" && !(value instanceof Map || value instanceof Pairs || Array.isArray(value))
+      ? plainText(value)
+      : jsonText(type, value);
   if (typeof type === "string" && type !== "string") return text;
-  return text === "" || needsQuotes.test(text) || text !== text.trim() || type === "string" ? `"${text.replaceAll('"', '""')}"` : text;
+  return text === "" || needsQuotes.test(text) || text !== text.trim() || type === "string"
+    ? `"${text.replaceAll('"', '""')}"`
+    : text;
 }
 
 const flushCharacters = 64 * 1024;
@@ -140,7 +145,9 @@ export function dateText(days: number): string {
   const shifted = days + 719_468;
   const era = Math.floor(shifted / 146_097);
   const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor((dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365);
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
   const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
   const monthIndex = Math.floor((5 * dayOfYear + 2) / 153);
   const day = dayOfYear - Math.floor((153 * monthIndex + 2) / 5) + 1;
@@ -171,7 +178,8 @@ export function timestampText(micros: bigint, zone: boolean): string {
 
 /** Nanoseconds to microseconds. Throws `value` when that would lose something. */
 export function exactMicros(nanos: bigint): bigint {
-  if (nanos % 1000n !== 0n) throw new MillraceError("value", `${nanos} ns has nanoseconds, which a timestamp of microseconds cannot hold`);
+  if (nanos % 1000n !== 0n)
+    throw new MillraceError("value", `${nanos} ns has nanoseconds, which a timestamp of microseconds cannot hold`);
   return nanos / 1000n;
 }
 

@@ -81,7 +81,8 @@ for (let index = 0; index < 256; index++) {
 export function* decodeBzip2(refill: () => Uint8Array | undefined): Generator<Uint8Array, void, undefined> {
   const input = new BitReader(refill);
   do {
-    if (input.read(8) !== 0x42 || input.read(8) !== 0x5a || input.read(8) !== 0x68) throw damaged("no `BZh` at the start");
+    if (input.read(8) !== 0x42 || input.read(8) !== 0x5a || input.read(8) !== 0x68)
+      throw damaged("no `BZh` at the start");
     const level = input.read(8) - 0x30;
     if (level < 1 || level > 9) throw damaged(`block size ${level}`);
     const work = new Uint32Array(level * 100_000);

@@ -52,7 +52,9 @@ async function perform(module: string, input: unknown[]): Promise<void> {
 /** A parser that trips over damaged bytes throws what a programming error would. */
 function describeFailure(error: unknown): string {
   const message = messageOf(error);
-  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError ? `its structure is damaged (${message})` : message;
+  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
+    ? `its structure is damaged (${message})`
+    : message;
 }
 
 // A library that prints must not break the frames.

@@ -89,7 +89,8 @@ function start(memoryBytes: number): Child {
 /** An idle child with that memory cap, or a new one. */
 export function takeChild(memoryBytes: number): Child {
   for (const [child, timer] of idle) {
-    if (child.memoryBytes !== memoryBytes || child.process.exitCode !== null || child.process.signalCode !== null) continue;
+    if (child.memoryBytes !== memoryBytes || child.process.exitCode !== null || child.process.signalCode !== null)
+      continue;
     clearTimeout(timer);
     idle.delete(child);
     hold(child, true);

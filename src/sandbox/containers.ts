@@ -28,14 +28,27 @@ export interface ArchiveEntry {
 const unpacker = new URL(import.meta.url.endsWith(".ts") ? "./unpack.ts" : "./unpack.js", import.meta.url);
 
 /** The unpacked bytes of a file, in a child process within limits. Throws `parse`, `limit`, `timeout`; all name `file`. */
-export async function* unpack(file: string, options: UnpackOptions, signal?: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const output of runInSandbox({ module: unpacker, input: [options], file, ...(signal ? { signal } : {}) })) {
+export async function* unpack(
+  file: string,
+  options: UnpackOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const output of runInSandbox({
+    module: unpacker,
+    input: [options],
+    file,
+    ...(signal ? { signal } : {}),
+  })) {
     if (output instanceof Uint8Array) yield output;
   }
 }
 
 /** The files of a zip archive, without reading them. Folders are left out. Errors as `unpack`. */
-export async function listArchive(file: string, options: Omit<UnpackOptions, "container">, signal?: AbortSignal): Promise<ArchiveEntry[]> {
+export async function listArchive(
+  file: string,
+  options: Omit<UnpackOptions, "container">,
+  signal?: AbortSignal,
+): Promise<ArchiveEntry[]> {
   const input = [{ ...options, container: "zip", list: true }];
   for await (const output of runInSandbox({ module: unpacker, input, file, ...(signal ? { signal } : {}) })) {
     if (!(output instanceof Uint8Array)) return output.message as ArchiveEntry[];

@@ -69,7 +69,9 @@ interface Failure {
 }
 
 function failureOf(failure: Failure, job: SandboxJob): MillraceError {
-  const heap = /Array buffer allocation failed|Invalid (typed )?array length|Cannot create a (Buffer|string)/i.test(failure.message);
+  const heap = /Array buffer allocation failed|Invalid (typed )?array length|Cannot create a (Buffer|string)/i.test(
+    failure.message,
+  );
   const code = heap ? "limit" : failure.code;
   const named = failure.message.includes(job.file) ? failure.message : `\`${job.file}\`: ${failure.message}`;
   return new MillraceError(code, named, {
@@ -88,10 +90,14 @@ async function deathOf(
     return new MillraceError("aborted", "stopped by the caller", { where, cause: job.signal.reason });
   }
   if (limits.overdue) {
-    return new MillraceError("timeout", `reading \`${job.file}\` gave nothing for ${limits.deadlineMs / 1000} s and was stopped`, {
-      where,
-      hint: "the file is damaged, or larger than this machine can parse in that time",
-    });
+    return new MillraceError(
+      "timeout",
+      `reading \`${job.file}\` gave nothing for ${limits.deadlineMs / 1000} s and was stopped`,
+      {
+        where,
+        hint: "the file is damaged, or larger than this machine can parse in that time",
+      },
+    );
   }
   const { code, signal } = await child.ended;
   const words = child.stderr();
@@ -99,10 +105,14 @@ async function deathOf(
   const memory = /out of memory|heap limit|bad_alloc|Cannot allocate/i.test(words) || signal === "SIGKILL";
   const megabytes = Math.round(limits.memoryBytes / 1024 ** 2);
   if (memory) {
-    return new MillraceError("limit", `reading \`${job.file}\` needs more than ${megabytes} MiB of memory and was stopped`, {
-      where,
-      hint: "split the file, or store it in a format the engine reads itself (parquet, csv, ndjson)",
-    });
+    return new MillraceError(
+      "limit",
+      `reading \`${job.file}\` needs more than ${megabytes} MiB of memory and was stopped`,
+      {
+        where,
+        hint: "split the file, or store it in a format the engine reads itself (parquet, csv, ndjson)",
+      },
+    );
   }
   const last = words.trim().split("\n").at(-1) ?? "";
   return new MillraceError(

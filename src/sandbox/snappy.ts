@@ -18,7 +18,8 @@ export function decodeSnappy(input: Uint8Array, maximum: number): Uint8Array {
     length += (byte & 0x7f) * 2 ** shift;
     if (byte < 0x80) break;
   }
-  if (length > maximum) throw new MillraceError("limit", `a snappy block of ${length} bytes exceeds the limit of ${maximum}`);
+  if (length > maximum)
+    throw new MillraceError("limit", `a snappy block of ${length} bytes exceeds the limit of ${maximum}`);
   // No block grows by more than this: a copy of 3 bytes gives 64.
   if (length > input.length * 64) throw damaged();
   const output = new Uint8Array(length);

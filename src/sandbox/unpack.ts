@@ -10,7 +10,9 @@ import type { ArchiveEntry, UnpackOptions } from "./containers.ts";
 const freeBytes = 1024 * 1024;
 
 /** Runs in the child. With `list`, yields the entries of a zip archive; else the unpacked bytes of one file, in UTF-8 when it is text. */
-export default async function* unpackFile(options: UnpackOptions & { list?: boolean }): AsyncIterable<Uint8Array | ArchiveEntry[]> {
+export default async function* unpackFile(
+  options: UnpackOptions & { list?: boolean },
+): AsyncIterable<Uint8Array | ArchiveEntry[]> {
   if (options.list) {
     yield await listEntries(options);
     return;
@@ -19,7 +21,9 @@ export default async function* unpackFile(options: UnpackOptions & { list?: bool
   yield* options.encoding === undefined ? bytes : toUtf8(bytes, options.encoding);
 }
 
-async function open(options: UnpackOptions): Promise<{ packed: number; bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array> }> {
+async function open(
+  options: UnpackOptions,
+): Promise<{ packed: number; bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array> }> {
   const { path } = options;
   if (options.container === "zip") return openEntry(options);
   const packed = (await stat(path)).size;
@@ -59,10 +63,16 @@ async function* bounded(
     total += chunk.length;
     if (total > allowed) {
       throw total > maximumBytes
-        ? new MillraceError("limit", `it unpacks to more than ${maximumBytes} bytes`, { hint: "raise `unpack_max_bytes`" })
-        : new MillraceError("limit", `it unpacks to more than ${maximumRatio} times its size, like a decompression bomb`, {
-            hint: "raise `unpack_max_ratio` if the file is what it should be",
-          });
+        ? new MillraceError("limit", `it unpacks to more than ${maximumBytes} bytes`, {
+            hint: "raise `unpack_max_bytes`",
+          })
+        : new MillraceError(
+            "limit",
+            `it unpacks to more than ${maximumRatio} times its size, like a decompression bomb`,
+            {
+              hint: "raise `unpack_max_ratio` if the file is what it should be",
+            },
+          );
     }
     yield chunk;
   }
@@ -76,10 +86,14 @@ async function* toUtf8(bytes: AsyncIterable<Uint8Array>, encoding: string): Asyn
     try {
       return encoder.encode(chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode());
     } catch (cause) {
-      throw new MillraceError("parse", `bytes that are not ${encoding} within the ${chunk?.length ?? 0} bytes after offset ${offset}`, {
-        cause,
-        hint: "set `options: { encoding: … }` to the encoding of the file",
-      });
+      throw new MillraceError(
+        "parse",
+        `bytes that are not ${encoding} within the ${chunk?.length ?? 0} bytes after offset ${offset}`,
+        {
+          cause,
+          hint: "set `options: { encoding: … }` to the encoding of the file",
+        },
+      );
     }
   };
   for await (const chunk of bytes) {
@@ -92,7 +106,9 @@ async function* toUtf8(bytes: AsyncIterable<Uint8Array>, encoding: string): Asyn
 const symbolicLink = 0o120000;
 const regularFile = 0o100000;
 
-async function* eachFile(options: UnpackOptions): AsyncGenerator<{ entry: Entry; open: () => Promise<AsyncIterable<Uint8Array>> }> {
+async function* eachFile(
+  options: UnpackOptions,
+): AsyncGenerator<{ entry: Entry; open: () => Promise<AsyncIterable<Uint8Array>> }> {
   const archive = await openPromise(options.path, { autoClose: false });
   try {
     if (archive.entryCount > options.maximumEntries) {
@@ -136,7 +152,9 @@ async function openEntry(options: UnpackOptions): Promise<{ packed: number; byte
     const { entry } = file;
     if (entry.fileName !== options.member) continue;
     if ((entry.generalPurposeBitFlag & 1) === 1) {
-      throw new MillraceError("unsupported", `the entry \`${entry.fileName}\` is encrypted`, { hint: "store it without a password" });
+      throw new MillraceError("unsupported", `the entry \`${entry.fileName}\` is encrypted`, {
+        hint: "store it without a password",
+      });
     }
     const bytes = async function* (): AsyncGenerator<Uint8Array> {
       let crc = 0;
@@ -145,7 +163,8 @@ async function openEntry(options: UnpackOptions): Promise<{ packed: number; byte
         yield chunk;
       }
       await files.return(undefined);
-      if (crc >>> 0 !== entry.crc32) throw new MillraceError("parse", `the checksum of the entry \`${entry.fileName}\` differs`);
+      if (crc >>> 0 !== entry.crc32)
+        throw new MillraceError("parse", `the checksum of the entry \`${entry.fileName}\` differs`);
     };
     return { packed: entry.compressedSize, bytes: bytes() };
   }

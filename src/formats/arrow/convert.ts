@@ -11,8 +11,12 @@ import { columnsOf, getterOf } from "./types.ts";
 const wholeBytes = 256 * 1024 * 1024;
 const maximumBuffer = 512 * 1024 * 1024;
 
-arrow.compressionRegistry.set(arrow.CompressionType.ZSTD, { decode: (bytes) => zstdDecompressSync(bytes, { maxOutputLength: maximumBuffer }) });
-arrow.compressionRegistry.set(arrow.CompressionType.LZ4_FRAME, { decode: (bytes) => decodeLz4Frame(bytes, maximumBuffer) });
+arrow.compressionRegistry.set(arrow.CompressionType.ZSTD, {
+  decode: (bytes) => zstdDecompressSync(bytes, { maxOutputLength: maximumBuffer }),
+});
+arrow.compressionRegistry.set(arrow.CompressionType.LZ4_FRAME, {
+  decode: (bytes) => decodeLz4Frame(bytes, maximumBuffer),
+});
 
 /** Arrow IPC, file or stream (https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc). */
 export default async function* convert(file: FileRef, options: ConvertOptions): AsyncIterable<Converted> {
@@ -24,7 +28,10 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
     return;
   }
   const columns = options.columns ?? all;
-  const places = placesOf(columns, all.map((column) => column.name));
+  const places = placesOf(
+    columns,
+    all.map((column) => column.name),
+  );
   const writer = new RowWriter(columns);
   yield headerOf(columns);
   let row = 0;
@@ -34,7 +41,10 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
     for (const place of places) {
       // A damaged file may say more rows than its columns have, which the library would give as nulls.
       if (place >= 0 && children[place]!.length < batch.numRows) {
-        throw new MillraceError("parse", `the column \`${all[place]!.name}\` has ${children[place]!.length} values in a batch of ${batch.numRows} rows`);
+        throw new MillraceError(
+          "parse",
+          `the column \`${all[place]!.name}\` has ${children[place]!.length} values in a batch of ${batch.numRows} rows`,
+        );
       }
     }
     for (let index = 0; index < batch.numRows; index++) {
@@ -43,8 +53,21 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
         writer.add(getters.map((get) => get(index)));
       } catch (error) {
         // A value that cannot be represented spoils its row; anything else says that the file is damaged.
-        if (!isMillraceError(error)) throw new MillraceError("parse", `row ${row}: the data does not fit the schema (${messageOf(error)})`, { cause: error });
-        const record = safely(() => jsonText("string", new Map(all.map((column, place) => [column.name, children[place] ? String(new arrow.Vector([children[place]]).get(index)) : null]))));
+        if (!isMillraceError(error))
+          throw new MillraceError("parse", `row ${row}: the data does not fit the schema (${messageOf(error)})`, {
+            cause: error,
+          });
+        const record = safely(() =>
+          jsonText(
+            "string",
+            new Map(
+              all.map((column, place) => [
+                column.name,
+                children[place] ? String(new arrow.Vector([children[place]]).get(index)) : null,
+              ]),
+            ),
+          ),
+        );
         yield { rejected: { reason: messageOf(error), origin: `${file.name}:row ${row}`, record } };
         continue;
       }
@@ -71,7 +94,9 @@ async function openReader(file: FileRef): Promise<arrow.RecordBatchReader | arro
   await handle.close();
   // A file is 8 bytes of magic, the stream, and a footer.
   const start = magic.toString("latin1") === "ARROW1" ? 8 : 0;
-  const reader = await arrow.RecordBatchReader.from(createReadStream(file.path, { start, highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>);
+  const reader = await arrow.RecordBatchReader.from(
+    createReadStream(file.path, { start, highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>,
+  );
   return (await reader.open({ autoDestroy: true })) as arrow.AsyncRecordBatchStreamReader;
 }
 

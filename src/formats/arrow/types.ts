@@ -1,14 +1,6 @@
 import * as arrow from "apache-arrow";
 import type { Column, DataType } from "../../core/index.ts";
-import {
-  dateText,
-  decimalText,
-  exactMicros,
-  jsonText,
-  Pairs,
-  timestampText,
-  timeText,
-} from "../values.ts";
+import { dateText, decimalText, exactMicros, jsonText, Pairs, timestampText, timeText } from "../values.ts";
 import { uniqueNames } from "../sql.ts";
 
 /** The dataset's type for one of Arrow's (https://arrow.apache.org/docs/format/Columnar.html). Unions and intervals become text. */
@@ -19,9 +11,12 @@ export function typeOf(type: arrow.DataType): DataType {
   }
   if (arrow.DataType.isFloat(type)) return type.precision === arrow.Precision.DOUBLE ? "double" : "float";
   if (arrow.DataType.isBool(type)) return "boolean";
-  if (arrow.DataType.isBinary(type) || arrow.DataType.isLargeBinary(type) || arrow.DataType.isFixedSizeBinary(type)) return "binary";
+  if (arrow.DataType.isBinary(type) || arrow.DataType.isLargeBinary(type) || arrow.DataType.isFixedSizeBinary(type))
+    return "binary";
   if (arrow.DataType.isDecimal(type)) {
-    return type.precision <= 38 && type.scale >= 0 && type.scale <= type.precision ? `decimal(${type.precision},${type.scale})` : "string";
+    return type.precision <= 38 && type.scale >= 0 && type.scale <= type.precision
+      ? `decimal(${type.precision},${type.scale})`
+      : "string";
   }
   if (arrow.DataType.isDate(type)) return "date";
   if (arrow.DataType.isTime(type)) return "time";
@@ -49,7 +44,11 @@ export function columnsOf(fields: readonly arrow.Field[]): Column[] {
   return fields.map((field, index) => {
     const type = field.type as arrow.DataType;
     const unit = arrow.DataType.isDuration(type) ? arrow.TimeUnit[type.unit]!.toLowerCase() : undefined;
-    return { name: names[index]!, type: typeOf(type), ...(unit === undefined ? {} : { doc: `duration in units of one ${unit}` }) };
+    return {
+      name: names[index]!,
+      type: typeOf(type),
+      ...(unit === undefined ? {} : { doc: `duration in units of one ${unit}` }),
+    };
   });
 }
 
@@ -77,7 +76,9 @@ function rawGetter(data: arrow.Data): Get {
   if (arrow.DataType.isFloat(type) && type.precision !== arrow.Precision.HALF) return (index) => values[index];
   if (arrow.DataType.isDecimal(type)) return decimalGetter(data.values as Uint32Array, type);
   if (arrow.DataType.isDate(type)) {
-    return type.unit === arrow.DateUnit.DAY ? (index) => dateText(Number(values[index])) : (index) => dateText(Math.floor(Number(values[index]) / 86_400_000));
+    return type.unit === arrow.DateUnit.DAY
+      ? (index) => dateText(Number(values[index]))
+      : (index) => dateText(Math.floor(Number(values[index]) / 86_400_000));
   }
   if (arrow.DataType.isTime(type)) {
     const micros = unitMicros[type.unit as arrow.TimeUnit];

@@ -70,7 +70,8 @@ class Reader {
       if (byte < 0x80n) break;
     }
     const signed = (value >> 1n) ^ -(value & 1n);
-    if (signed > BigInt(Number.MAX_SAFE_INTEGER) || signed < -BigInt(Number.MAX_SAFE_INTEGER)) throw damaged(`a length of ${signed}`);
+    if (signed > BigInt(Number.MAX_SAFE_INTEGER) || signed < -BigInt(Number.MAX_SAFE_INTEGER))
+      throw damaged(`a length of ${signed}`);
     return Number(signed);
   }
 
@@ -146,7 +147,8 @@ function decoderOf(codec: string): (bytes: Buffer) => Buffer {
         let total = 0;
         for (const piece of decodeBzip2(() => (given ? undefined : ((given = true), bytes)))) {
           total += piece.length;
-          if (total > maximumBlock) throw new MillraceError("limit", `a block unpacks to more than ${maximumBlock} bytes`);
+          if (total > maximumBlock)
+            throw new MillraceError("limit", `a block unpacks to more than ${maximumBlock} bytes`);
           pieces.push(piece);
         }
         return Buffer.concat(pieces, total);

@@ -15,7 +15,10 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
       return;
     }
     const columns = options.columns ?? record.columns;
-    const places = placesOf(columns, record.columns.map((column) => column.name));
+    const places = placesOf(
+      columns,
+      record.columns.map((column) => column.name),
+    );
     const writer = new RowWriter(columns);
     yield headerOf(columns);
     let row = 0;
@@ -24,7 +27,8 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
       for (let index = 0; index < count; index++) {
         row++;
         const { value, offset } = decoder.decode(bytes, position) as { value: unknown; offset: number };
-        if (offset < 0 || offset > bytes.length) throw new MillraceError("parse", `damaged Avro file: record ${row} ends after its block`);
+        if (offset < 0 || offset > bytes.length)
+          throw new MillraceError("parse", `damaged Avro file: record ${row} ends after its block`);
         position = offset;
         try {
           writer.add(
@@ -43,7 +47,11 @@ export default async function* convert(file: FileRef, options: ConvertOptions): 
         const text = writer.take();
         if (text !== undefined) yield text;
       }
-      if (position !== bytes.length) throw new MillraceError("parse", `damaged Avro file: ${bytes.length - position} bytes follow the ${count} records of a block`);
+      if (position !== bytes.length)
+        throw new MillraceError(
+          "parse",
+          `damaged Avro file: ${bytes.length - position} bytes follow the ${count} records of a block`,
+        );
     }
     const rest = writer.take(true);
     if (rest !== undefined) yield rest;

@@ -6,7 +6,8 @@ export const avroOptions = z.strictObject({});
 export default defineFormat({
   name: "avro",
   title: "Apache Avro",
-  summary: "Avro object container files with their logical types, plain or with deflate, snappy, zstandard or bzip2, read in a child process.",
+  summary:
+    "Avro object container files with their logical types, plain or with deflate, snappy, zstandard or bzip2, read in a child process.",
   options: avroOptions,
   extensions: ["avro"],
   mediaTypes: ["application/avro", "avro/binary"],

@@ -1,15 +1,6 @@
 import avro, { type Type } from "avsc";
 import { MillraceError, type Column, type DataType } from "../../core/index.ts";
-import {
-  dateText,
-  decimalText,
-  exactMicros,
-  jsonText,
-  Pairs,
-  timestampText,
-  timeText,
-  uuidText,
-} from "../values.ts";
+import { dateText, decimalText, exactMicros, jsonText, Pairs, timestampText, timeText, uuidText } from "../values.ts";
 import { uniqueNames } from "../sql.ts";
 
 /** A schema as JSON; names refer to types that stand before. */
@@ -37,13 +28,20 @@ const exactLong = avro.types.LongType.__with({
 
 /** The decoder of a schema. Unions give their branch, so that no value is taken for one of another branch. */
 export function decoderOf(schema: Schema): Type {
-  return avro.Type.forSchema(schema as avro.Schema, { registry: { long: exactLong } as never, wrapUnions: true, noAnonymousTypes: false } as never);
+  return avro.Type.forSchema(
+    schema as avro.Schema,
+    { registry: { long: exactLong } as never, wrapUnions: true, noAnonymousTypes: false } as never,
+  );
 }
 
 const maximumDepth = 64;
 
 /** Columns of the records of a file and how their values become canonical. Recursive parts become JSON text. */
-export function recordOf(schema: Schema): { columns: Column[]; names: string[]; convert: ((value: unknown) => unknown)[] } {
+export function recordOf(schema: Schema): {
+  columns: Column[];
+  names: string[];
+  convert: ((value: unknown) => unknown)[];
+} {
   const named = new Map<string, Schema>();
   const root = schema as { type?: unknown; fields?: { name: string; type: Schema; doc?: string }[] };
   if (typeof schema !== "object" || Array.isArray(schema) || root.type !== "record" || !Array.isArray(root.fields)) {
@@ -56,7 +54,11 @@ export function recordOf(schema: Schema): { columns: Column[]; names: string[]; 
   const names = root.fields.map((field) => field.name);
   const unique = uniqueNames(names);
   return {
-    columns: root.fields.map((field, index) => ({ name: unique[index]!, type: fields[index]!.type, ...(typeof field.doc === "string" && field.doc !== "" ? { doc: field.doc } : {}) })),
+    columns: root.fields.map((field, index) => ({
+      name: unique[index]!,
+      type: fields[index]!.type,
+      ...(typeof field.doc === "string" && field.doc !== "" ? { doc: field.doc } : {}),
+    })),
     names,
     convert: fields.map((field) => field.convert),
   };
@@ -70,7 +72,11 @@ function fullName(schema: { [key: string]: unknown }, namespace: string | undefi
 }
 
 /** Notes a named type and returns the namespace that holds within it. */
-function remember(schema: { [key: string]: unknown }, named: Map<string, Schema>, namespace: string | undefined): string | undefined {
+function remember(
+  schema: { [key: string]: unknown },
+  named: Map<string, Schema>,
+  namespace: string | undefined,
+): string | undefined {
   if (typeof schema.name !== "string") return namespace;
   const full = fullName(schema, namespace);
   named.set(full, schema);
@@ -78,7 +84,10 @@ function remember(schema: { [key: string]: unknown }, named: Map<string, Schema>
 }
 
 const asIs = (value: unknown): unknown => value;
-const asText: Field = { type: "string", convert: (value) => (value === null ? null : jsonText("string", loose(value))) };
+const asText: Field = {
+  type: "string",
+  convert: (value) => (value === null ? null : jsonText("string", loose(value))),
+};
 
 /** Values of which no type is known, as canonical ones. */
 function loose(value: unknown): unknown {
@@ -99,7 +108,12 @@ const primitives: Record<string, DataType> = {
 };
 
 /** `open` are the records that are being described: one of them within itself would never end. */
-function fieldOf(schema: Schema, named: Map<string, Schema>, namespace: string | undefined, open: readonly string[]): Field {
+function fieldOf(
+  schema: Schema,
+  named: Map<string, Schema>,
+  namespace: string | undefined,
+  open: readonly string[],
+): Field {
   if (open.length > maximumDepth) return asText;
   if (Array.isArray(schema)) return unionOf(schema, named, namespace, open);
   if (typeof schema === "string") {
@@ -108,7 +122,8 @@ function fieldOf(schema: Schema, named: Map<string, Schema>, namespace: string |
     const full = schema.includes(".") || namespace === undefined ? schema : `${namespace}.${schema}`;
     const found = named.has(full) ? full : schema;
     const definition = named.get(found);
-    if (definition === undefined) throw new MillraceError("parse", `the Avro schema refers to \`${schema}\`, which it does not define`);
+    if (definition === undefined)
+      throw new MillraceError("parse", `the Avro schema refers to \`${schema}\`, which it does not define`);
     if (open.includes(found)) return asText;
     return fieldOf(definition, named, found.includes(".") ? found.slice(0, found.lastIndexOf(".")) : undefined, open);
   }
@@ -126,18 +141,25 @@ function fieldOf(schema: Schema, named: Map<string, Schema>, namespace: string |
       const parts = fields.map((field) => ({ name: field.name, ...fieldOf(field.type, named, inner, within) }));
       return {
         type: { type: "struct", fields: parts.map(({ name, type: part }) => ({ name, type: part })) },
-        convert: (value) => new Map(parts.map((part) => [part.name, part.convert((value as Record<string, unknown>)[part.name])])),
+        convert: (value) =>
+          new Map(parts.map((part) => [part.name, part.convert((value as Record<string, unknown>)[part.name])])),
       };
     }
     case "array": {
       const element = fieldOf(schema.items as Schema, named, namespace, open);
-      return { type: { type: "list", element: element.type }, convert: (value) => (value as unknown[]).map(element.convert) };
+      return {
+        type: { type: "list", element: element.type },
+        convert: (value) => (value as unknown[]).map(element.convert),
+      };
     }
     case "map": {
       const element = fieldOf(schema.values as Schema, named, namespace, open);
       return {
         type: { type: "map", key: "string", value: element.type },
-        convert: (value) => new Pairs(Object.entries(value as Record<string, unknown>).map(([key, each]) => [key, element.convert(each)])),
+        convert: (value) =>
+          new Pairs(
+            Object.entries(value as Record<string, unknown>).map(([key, each]) => [key, element.convert(each)]),
+          ),
       };
     }
     case "enum":
@@ -150,14 +172,21 @@ function fieldOf(schema: Schema, named: Map<string, Schema>, namespace: string |
 }
 
 /** Unions: `null` makes a column nullable; numbers are widened; anything else with more than one branch becomes JSON text. */
-function unionOf(branches: Schema[], named: Map<string, Schema>, namespace: string | undefined, open: readonly string[]): Field {
+function unionOf(
+  branches: Schema[],
+  named: Map<string, Schema>,
+  namespace: string | undefined,
+  open: readonly string[],
+): Field {
   const unwrap = (value: unknown): unknown => {
     if (value === null) return null;
     // With `wrapUnions`, a value is an object with its branch as only key.
     const [inner] = Object.values(value as object);
     return inner;
   };
-  const fields = branches.filter((branch) => branch !== "null" && (branch as { type?: unknown }).type !== "null").map((branch) => fieldOf(branch, named, namespace, open));
+  const fields = branches
+    .filter((branch) => branch !== "null" && (branch as { type?: unknown }).type !== "null")
+    .map((branch) => fieldOf(branch, named, namespace, open));
   if (fields.length === 0) return { type: "string", convert: () => null };
   if (fields.length === 1) {
     const [only] = fields;
@@ -189,13 +218,16 @@ function logicalOf(schema: { [key: string]: unknown }): Field | undefined {
     case "decimal": {
       const precision = Number(schema.precision);
       const scale = Number(schema.scale ?? 0);
-      if (!(type === "bytes" || type === "fixed") || !(precision > 0) || !(scale >= 0) || scale > precision) return undefined;
+      if (!(type === "bytes" || type === "fixed") || !(precision > 0) || !(scale >= 0) || scale > precision)
+        return undefined;
       const convert = (value: unknown): string => decimalText(signedBytes(value as Uint8Array), scale);
       return { type: precision <= 38 ? `decimal(${precision},${scale})` : "string", convert };
     }
     case "uuid":
       if (type === "string") return { type: "uuid", convert: asIs };
-      return type === "fixed" && schema.size === 16 ? { type: "uuid", convert: (value) => uuidText(value as Uint8Array) } : undefined;
+      return type === "fixed" && schema.size === 16
+        ? { type: "uuid", convert: (value) => uuidText(value as Uint8Array) }
+        : undefined;
     case "date":
       return type === "int" ? { type: "date", convert: (value) => dateText(value as number) } : undefined;
     case "time-millis":
@@ -206,7 +238,12 @@ function logicalOf(schema: { [key: string]: unknown }): Field | undefined {
       const match = /^(local-)?timestamp-(millis|micros|nanos)$/.exec(String(logicalType));
       if (match === null || type !== "long") return undefined;
       const zone = match[1] === undefined;
-      const micros = match[2] === "millis" ? (value: bigint) => value * 1000n : match[2] === "micros" ? (value: bigint) => value : exactMicros;
+      const micros =
+        match[2] === "millis"
+          ? (value: bigint) => value * 1000n
+          : match[2] === "micros"
+            ? (value: bigint) => value
+            : exactMicros;
       return { type: zone ? "timestamptz" : "timestamp", convert: (value) => timestampText(micros(big(value)), zone) };
     }
   }

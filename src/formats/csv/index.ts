@@ -4,7 +4,8 @@ import { csvOptions } from "../delimited.ts";
 export default defineFormat({
   name: "csv",
   title: "CSV",
-  summary: "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",
+  summary:
+    "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",
   options: csvOptions,
   extensions: ["csv", "txt", "psv"],
   mediaTypes: ["text/csv", "application/csv"],

@@ -1,5 +1,22 @@
-import { isMillraceError, MillraceError, messageOf, type Column, type Converted, type DataType, type FileRef } from "../../core/index.ts";
-import { dateText, headerOf, jsonText, placesOf, RowWriter, timestampText, timeText, type ConvertOptions } from "../values.ts";
+import {
+  isMillraceError,
+  MillraceError,
+  messageOf,
+  type Column,
+  type Converted,
+  type DataType,
+  type FileRef,
+} from "../../core/index.ts";
+import {
+  dateText,
+  headerOf,
+  jsonText,
+  placesOf,
+  RowWriter,
+  timestampText,
+  timeText,
+  type ConvertOptions,
+} from "../values.ts";
 import { uniqueNames } from "../sql.ts";
 import { openPackage } from "./package.ts";
 import { openWorkbook, type Cell, type Row, type Workbook } from "./workbook.ts";
@@ -20,16 +37,29 @@ export default async function* convert(file: FileRef, options: ExcelOptions): As
     const columns = options.columns ?? all;
     yield headerOf(columns);
     if (options.columns_only) return;
-    const places = placesOf(columns, all.map((column) => column.name));
+    const places = placesOf(
+      columns,
+      all.map((column) => column.name),
+    );
     const writer = new RowWriter(columns);
     let rows = 0;
     for await (const row of tableRows(workbook, options)) {
       rows++;
       try {
-        writer.add(places.map((place, index) => valueOf(place < 0 ? undefined : row.cells[place], columns[index]!, workbook.date1904, options)));
+        writer.add(
+          places.map((place, index) =>
+            valueOf(place < 0 ? undefined : row.cells[place], columns[index]!, workbook.date1904, options),
+          ),
+        );
       } catch (error) {
         if (!isMillraceError(error)) throw error;
-        yield { rejected: { reason: messageOf(error), origin: `${file.name}:${row.number}`, record: recordOf(row, all, workbook.date1904) } };
+        yield {
+          rejected: {
+            reason: messageOf(error),
+            origin: `${file.name}:${row.number}`,
+            record: recordOf(row, all, workbook.date1904),
+          },
+        };
         continue;
       }
       const bytes = writer.take();
@@ -168,15 +198,30 @@ function valueOf(cell: Cell | undefined, column: Column, date1904: boolean, opti
   if (cell.kind === "text" && cell.text.trim() === "") return null;
   const serial = cell.kind === "date" || cell.kind === "time" || cell.kind === "timestamp";
   if ((type === "long" || type === "int") && cell.kind === "number" && isIntegral(cell)) return cell.value;
-  if ((type === "double" || type === "float" || (typeof type === "string" && type.startsWith("decimal"))) && cell.kind === "number") return cell.text;
+  if (
+    (type === "double" || type === "float" || (typeof type === "string" && type.startsWith("decimal"))) &&
+    cell.kind === "number"
+  )
+    return cell.text;
   if (type === "boolean" && cell.kind === "boolean") return cell.value;
   if (type === "date" && cell.kind === "date" && Number.isInteger(cell.value)) return serialText(cell, type, date1904);
   if (type === "timestamp" && serial) return serialText(cell, type, date1904);
   if (type === "time" && cell.kind === "time" && typeOfCell(cell) === "time") return serialText(cell, type, date1904);
   if (cell.kind === "iso" && typeOfCell(cell) === type) return cell.text.replace(/^T/, "");
-  throw new MillraceError("value", `column \`${column.name}\`: \`${(textOf(cell, date1904) ?? "").slice(0, 200)}\` is not ${String(type)}`);
+  throw new MillraceError(
+    "value",
+    `column \`${column.name}\`: \`${(textOf(cell, date1904) ?? "").slice(0, 200)}\` is not ${String(type)}`,
+  );
 }
 
 function recordOf(row: Row, columns: readonly Column[], date1904: boolean): string {
-  return jsonText("string", new Map(columns.map((column, index) => [column.name, row.cells[index] === undefined ? null : textOf(row.cells[index], date1904)])));
+  return jsonText(
+    "string",
+    new Map(
+      columns.map((column, index) => [
+        column.name,
+        row.cells[index] === undefined ? null : textOf(row.cells[index], date1904),
+      ]),
+    ),
+  );
 }

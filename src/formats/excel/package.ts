@@ -36,23 +36,29 @@ const maximumDepth = 100;
 export async function openPackage(path: string): Promise<Package> {
   const archive: ZipFile = await openPromise(path, { autoClose: false });
   const entries = new Map<string, Entry>();
-  if (archive.entryCount > maximumEntries) throw new MillraceError("limit", `it has ${archive.entryCount} entries, more than ${maximumEntries}`);
+  if (archive.entryCount > maximumEntries)
+    throw new MillraceError("limit", `it has ${archive.entryCount} entries, more than ${maximumEntries}`);
   for await (const entry of archive.eachEntry()) entries.set(entry.fileName.replaceAll("\\", "/").toLowerCase(), entry);
 
   async function* parse(part: string, handler: Handler): AsyncGenerator<void, void, undefined> {
     const entry = entries.get(part.toLowerCase());
     if (entry === undefined) throw new MillraceError("parse", `it has no part \`${part}\``);
-    if ((entry.generalPurposeBitFlag & 1) === 1) throw new MillraceError("unsupported", "it is encrypted", { hint: "save it without a password" });
+    if ((entry.generalPurposeBitFlag & 1) === 1)
+      throw new MillraceError("unsupported", "it is encrypted", { hint: "save it without a password" });
     const parser = new SaxesParser({ xmlns: false, position: false });
     let depth = 0;
     parser.on("error", (error) => {
       throw new MillraceError("parse", `the part \`${part}\` is not well-formed XML: ${error.message}`);
     });
     parser.on("doctype", () => {
-      throw new MillraceError("parse", `the part \`${part}\` has a document type, which no workbook needs and attacks use`);
+      throw new MillraceError(
+        "parse",
+        `the part \`${part}\` has a document type, which no workbook needs and attacks use`,
+      );
     });
     parser.on("opentag", (tag: SaxesTagPlain) => {
-      if (++depth > maximumDepth) throw new MillraceError("limit", `the part \`${part}\` is nested more than ${maximumDepth} deep`);
+      if (++depth > maximumDepth)
+        throw new MillraceError("limit", `the part \`${part}\` is nested more than ${maximumDepth} deep`);
       handler.open?.(local(tag.name), tag.attributes);
     });
     parser.on("closetag", (tag: SaxesTagPlain) => {
@@ -68,8 +74,14 @@ export async function openPackage(path: string): Promise<Package> {
     let decoder: InstanceType<typeof TextDecoder> | undefined;
     for await (const chunk of (await archive.openReadStreamPromise(entry)) as AsyncIterable<Buffer>) {
       total += chunk.length;
-      if (total > allowed) throw new MillraceError("limit", `the part \`${part}\` unpacks to more than ${allowed} bytes, like a decompression bomb`);
-      decoder ??= new TextDecoder(chunk[0] === 0xff ? "utf-16le" : chunk[0] === 0xfe ? "utf-16be" : "utf-8", { fatal: true });
+      if (total > allowed)
+        throw new MillraceError(
+          "limit",
+          `the part \`${part}\` unpacks to more than ${allowed} bytes, like a decompression bomb`,
+        );
+      decoder ??= new TextDecoder(chunk[0] === 0xff ? "utf-16le" : chunk[0] === 0xfe ? "utf-16be" : "utf-8", {
+        fatal: true,
+      });
       parser.write(decoder.decode(chunk, { stream: true }));
       yield;
     }

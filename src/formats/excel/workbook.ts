@@ -29,7 +29,8 @@ const maximumStringCharacters = 400 * 1024 * 1024;
 export async function openWorkbook(parts: Package, wanted: string | number | undefined): Promise<Workbook> {
   const [root] = (await parts.relations("")).filter((relation) => relation.type === "officeDocument");
   const workbook = root?.target ?? "xl/workbook.xml";
-  if (!parts.has(workbook)) throw new MillraceError("parse", "it is no workbook: it has no `xl/workbook.xml`", { hint: "save it as .xlsx" });
+  if (!parts.has(workbook))
+    throw new MillraceError("parse", "it is no workbook: it has no `xl/workbook.xml`", { hint: "save it as .xlsx" });
   const sheets: { name: string; id: string }[] = [];
   let date1904 = false;
   await drain(parts, workbook, {
@@ -45,11 +46,23 @@ export async function openWorkbook(parts: Package, wanted: string | number | und
     const relation = relations.find((each) => each.id === sheet.id);
     return relation?.type === "worksheet" ? [{ name: sheet.name, part: relation.target }] : [];
   });
-  const sheet = typeof wanted === "number" ? worksheets[wanted - 1] : wanted === undefined ? worksheets[0] : worksheets.find((each) => each.name === wanted);
+  const sheet =
+    typeof wanted === "number"
+      ? worksheets[wanted - 1]
+      : wanted === undefined
+        ? worksheets[0]
+        : worksheets.find((each) => each.name === wanted);
   if (sheet === undefined) {
-    throw new MillraceError("not-found", wanted === undefined ? "it has no worksheet" : `it has no sheet \`${wanted}\``, {
-      hint: suggestion(String(wanted ?? ""), worksheets.map((each) => each.name)),
-    });
+    throw new MillraceError(
+      "not-found",
+      wanted === undefined ? "it has no worksheet" : `it has no sheet \`${wanted}\``,
+      {
+        hint: suggestion(
+          String(wanted ?? ""),
+          worksheets.map((each) => each.name),
+        ),
+      },
+    );
   }
   const styles = relations.find((relation) => relation.type === "styles");
   const strings = relations.find((relation) => relation.type === "sharedStrings");
@@ -81,7 +94,10 @@ export function formatKind(code: string): NumberKind {
   if (/^general$/i.test(bare.trim())) return "number";
   const letters = bare.toLowerCase();
   const time = /[hs]/.test(letters) || /am\/pm|a\/p/.test(letters);
-  const date = /[yd]/.test(letters) || (/m/.test(letters) && !time) || /[ge]{1,}/.test(letters.replace(/e[+-]/g, "").replace(/general/g, "")) && /[yd]/.test(letters);
+  const date =
+    /[yd]/.test(letters) ||
+    (/m/.test(letters) && !time) ||
+    (/[ge]{1,}/.test(letters.replace(/e[+-]/g, "").replace(/general/g, "")) && /[yd]/.test(letters));
   if (date && time) return "timestamp";
   return date ? "date" : time ? "time" : "number";
 }
@@ -122,7 +138,8 @@ async function readStrings(parts: Package, part: string): Promise<string[]> {
       if (!inText) return;
       text += piece;
       total += piece.length;
-      if (total > maximumStringCharacters) throw new MillraceError("limit", `its text has more than ${maximumStringCharacters} characters`);
+      if (total > maximumStringCharacters)
+        throw new MillraceError("limit", `its text has more than ${maximumStringCharacters} characters`);
     },
     close(name) {
       if (name === "t") inText = false;
@@ -135,7 +152,9 @@ async function readStrings(parts: Package, part: string): Promise<string[]> {
 
 /** Characters that XML cannot hold are written as `_x000D_`: ECMA-376 part 1, 22.9.2.19. */
 function unescapeText(text: string): string {
-  return text.includes("_x") ? text.replace(/_x([0-9A-Fa-f]{4})_/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))) : text;
+  return text.includes("_x")
+    ? text.replace(/_x([0-9A-Fa-f]{4})_/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    : text;
 }
 
 function columnOf(reference: string): number {
@@ -148,7 +167,12 @@ function columnOf(reference: string): number {
   return column - 1;
 }
 
-async function* readRows(parts: Package, part: string, kinds: NumberKind[], shared: string[]): AsyncGenerator<Row, void, undefined> {
+async function* readRows(
+  parts: Package,
+  part: string,
+  kinds: NumberKind[],
+  shared: string[],
+): AsyncGenerator<Row, void, undefined> {
   let ready: Row[] = [];
   let row: Row = { number: 0, cells: [] };
   let column = -1;
@@ -166,7 +190,8 @@ async function* readRows(parts: Package, part: string, kinds: NumberKind[], shar
           break;
         case "c":
           column = attributes.r === undefined ? column + 1 : columnOf(attributes.r);
-          if (column < 0 || column >= maximumColumns) throw new MillraceError("parse", `row ${row.number} has a cell \`${attributes.r}\``);
+          if (column < 0 || column >= maximumColumns)
+            throw new MillraceError("parse", `row ${row.number} has a cell \`${attributes.r}\``);
           type = attributes.t ?? "n";
           style = Number(attributes.s ?? 0);
           value = "";
@@ -207,7 +232,11 @@ function cellOf(type: string, value: string, kind: NumberKind, shared: string[],
     case "s": {
       if (value === "") return undefined;
       const text = shared[Number(value)];
-      if (text === undefined) throw new MillraceError("parse", `row ${row} refers to the shared text ${value}, but there are ${shared.length}`);
+      if (text === undefined)
+        throw new MillraceError(
+          "parse",
+          `row ${row} refers to the shared text ${value}, but there are ${shared.length}`,
+        );
       return { kind: "text", text };
     }
     case "inlineStr":
@@ -222,7 +251,8 @@ function cellOf(type: string, value: string, kind: NumberKind, shared: string[],
     default: {
       if (value.trim() === "") return undefined;
       const number = Number(value);
-      if (!Number.isFinite(number)) throw new MillraceError("parse", `row ${row} has the number \`${value.slice(0, 40)}\``);
+      if (!Number.isFinite(number))
+        throw new MillraceError("parse", `row ${row} has the number \`${value.slice(0, 40)}\``);
       return kind === "number" ? { kind, value: number, text: value } : { kind, value: number };
     }
   }

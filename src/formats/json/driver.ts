@@ -9,7 +9,10 @@ export function open(options: JsonOptions): Format {
     native: {
       ...format.native!,
       async infer(file, engine): Promise<Inferred> {
-        const structure = options.structure === "auto" && !["gzip", "zstd"].includes(options.compression) ? await structureOf(file) : options.structure;
+        const structure =
+          options.structure === "auto" && !["gzip", "zstd"].includes(options.compression)
+            ? await structureOf(file)
+            : options.structure;
         const inferred = await openJson({ ...options, structure }, false).native!.infer!(file, engine);
         return { ...inferred, options: { ...inferred.options, structure } };
       },
@@ -28,14 +31,22 @@ async function structureOf(file: FileRef): Promise<"array" | "concatenated"> {
   try {
     const { size } = await handle.stat();
     const edge = async (position: number): Promise<string> => {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(Math.min(edgeBytes, size)), 0, Math.min(edgeBytes, size), position);
+      const { buffer, bytesRead } = await handle.read(
+        Buffer.alloc(Math.min(edgeBytes, size)),
+        0,
+        Math.min(edgeBytes, size),
+        position,
+      );
       return buffer.toString("latin1", 0, bytesRead);
     };
     // White space of JSON only: RFC 8259, section 2.
     const first = /[^ \t\r\n]/.exec(await edge(0))?.[0];
     const last = /([^ \t\r\n])[ \t\r\n]*$/.exec(await edge(Math.max(0, size - edgeBytes)))?.[1];
     const refuse = (what: string): never => {
-      throw new MillraceError("parse", `\`${file.name}\` ${what}`, { where: { file: file.name }, hint: "the file is damaged or was cut off" });
+      throw new MillraceError("parse", `\`${file.name}\` ${what}`, {
+        where: { file: file.name },
+        hint: "the file is damaged or was cut off",
+      });
     };
     if (size <= edgeBytes && first === undefined) refuse("holds no JSON value");
     if (first === "[" && last !== "]") refuse("begins an array that does not end");

@@ -4,7 +4,8 @@ import { jsonOptions } from "../json-text.ts";
 export default defineFormat({
   name: "ndjson",
   title: "NDJSON",
-  summary: "One JSON value a line (JSON Lines); lines that do not parse or do not fit are told apart from good ones, with file and line.",
+  summary:
+    "One JSON value a line (JSON Lines); lines that do not parse or do not fit are told apart from good ones, with file and line.",
   options: jsonOptions,
   extensions: ["ndjson", "jsonl", "geojsonl"],
   mediaTypes: ["application/x-ndjson", "application/jsonl"],

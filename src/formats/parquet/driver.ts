@@ -1,5 +1,13 @@
 import type * as z from "zod";
-import { sqlName, type Column, type EngineView, type FileRef, type Format, type Inferred, type Sql } from "../../core/index.ts";
+import {
+  sqlName,
+  type Column,
+  type EngineView,
+  type FileRef,
+  type Format,
+  type Inferred,
+  type Sql,
+} from "../../core/index.ts";
 import { sameName, selectList, sqlArguments, sqlPaths, unreadable } from "../sql.ts";
 import type { parquetOptions } from "./index.ts";
 
@@ -40,11 +48,15 @@ export function open(options: z.output<typeof parquetOptions>): Format {
   };
 
   async function inferParquet(file: FileRef, engine: EngineView): Promise<Inferred> {
-    const rows = await engine.query(`SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`);
+    const rows = await engine.query(
+      `SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`,
+    );
     const names = rows.map((row) => String(row.name));
     const typed = rows.map((row) => ({ name: String(row.name), type: String(row.type) }));
     const variants = typed.filter((column) => column.type === "VARIANT").map((column) => column.name);
-    const text = typed.filter((column) => column.type !== "VARIANT" && foreign.test(column.type)).map((column) => column.name);
+    const text = typed
+      .filter((column) => column.type !== "VARIANT" && foreign.test(column.type))
+      .map((column) => column.name);
     const list = names.map((name) => {
       if (variants.includes(name)) return `${variantText(name)} AS ${sqlName(name)}`;
       return text.includes(name) ? `${asText(name)} AS ${sqlName(name)}` : sqlName(name);

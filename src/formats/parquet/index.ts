@@ -3,9 +3,20 @@ import { defineFormat } from "../../core/index.ts";
 
 export const parquetOptions = z.strictObject({
   names: z.array(z.string()).optional().describe("Columns that the files have. Default: what their footers say."),
-  variants: z.array(z.string()).optional().describe("Columns to read as JSON text, because they are variants. Default: found out."),
-  text: z.array(z.string()).optional().describe("Columns to read as text, because their type has no counterpart: intervals, geometries. Default: found out."),
-  binary_as_string: z.boolean().default(false).describe("Whether bytes without a logical type are UTF-8 text, as some old writers mean it. Default false."),
+  variants: z
+    .array(z.string())
+    .optional()
+    .describe("Columns to read as JSON text, because they are variants. Default: found out."),
+  text: z
+    .array(z.string())
+    .optional()
+    .describe(
+      "Columns to read as text, because their type has no counterpart: intervals, geometries. Default: found out.",
+    ),
+  binary_as_string: z
+    .boolean()
+    .default(false)
+    .describe("Whether bytes without a logical type are UTF-8 text, as some old writers mean it. Default false."),
 });
 
 export default defineFormat({

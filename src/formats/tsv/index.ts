@@ -10,6 +10,11 @@ export default defineFormat({
   mediaTypes: ["text/tab-separated-values"],
   needs: [],
   capabilities: { read: true, write: true, rejects: true },
-  examples: [{ title: "Files without a header", yaml: "from:\n  path: data/*.tsv\n  options: { header: false, names: [id, rate] }" }],
+  examples: [
+    {
+      title: "Files without a header",
+      yaml: "from:\n  path: data/*.tsv\n  options: { header: false, names: [id, rate] }",
+    },
+  ],
   load: () => import("./driver.ts"),
 });

@@ -50,8 +50,12 @@ export async function newsOf(
     position.set(file.name, now);
     return { ...file, etag };
   }
-  throw new MillraceError("conflict", `\`${file.name}\` was read before and has changed since (${seen.size} bytes then, ${file.size} now)`, {
-    where: { file: file.name },
-    hint: "set `mode: replace`, or `changed: reread` with `mode: merge` and a `key`, or `changed: ignore` to keep what was read",
-  });
+  throw new MillraceError(
+    "conflict",
+    `\`${file.name}\` was read before and has changed since (${seen.size} bytes then, ${file.size} now)`,
+    {
+      where: { file: file.name },
+      hint: "set `mode: replace`, or `changed: reread` with `mode: merge` and a `key`, or `changed: ignore` to keep what was read",
+    },
+  );
 }

@@ -83,7 +83,8 @@ export interface FileColumns {
 export async function mergeColumns(files: readonly FileColumns[], known: readonly Column[]): Promise<Column[]> {
   const merged = new Map<string, { column: Column; file: string; fixed: boolean; empty: boolean }>();
   const place = (name: string): string => name.toLowerCase();
-  for (const column of known) merged.set(place(column.name), { column, file: "earlier files", fixed: true, empty: false });
+  for (const column of known)
+    merged.set(place(column.name), { column, file: "earlier files", fixed: true, empty: false });
   for (const { file, columns, guessed, empty } of files) {
     for (const column of columns) {
       const earlier = merged.get(place(column.name));
@@ -105,7 +106,10 @@ export async function mergeColumns(files: readonly FileColumns[], known: readonl
         throw new MillraceError(
           "schema",
           `the column \`${column.name}\` is ${formatType(left)} in \`${earlier.file}\` and ${formatType(column.type)} in \`${file}\``,
-          { where: { file, column: column.name }, hint: "read the files with different types in flows of their own, and bring them together with casts" },
+          {
+            where: { file, column: column.name },
+            hint: "read the files with different types in flows of their own, and bring them together with casts",
+          },
         );
       }
       earlier.column = { ...earlier.column, type: wide };
@@ -128,7 +132,10 @@ export function chooseColumns(columns: readonly Column[], wanted: readonly strin
     if (found === undefined) {
       throw new MillraceError("config", `the files have no column \`${name}\``, {
         where: { column: name },
-        hint: suggestion(name, columns.map((column) => column.name)),
+        hint: suggestion(
+          name,
+          columns.map((column) => column.name),
+        ),
       });
     }
     return found;

@@ -13,7 +13,13 @@ import type { FilesOptions } from "./index.ts";
 
 type Header = Extract<Converted, { columns: Column[] }>;
 
-function job(converter: Converter, file: FileRef, formatOptions: Record<string, unknown>, options: FilesOptions, signal: AbortSignal | undefined) {
+function job(
+  converter: Converter,
+  file: FileRef,
+  formatOptions: Record<string, unknown>,
+  options: FilesOptions,
+  signal: AbortSignal | undefined,
+) {
   return runInSandbox({
     module: converter.module,
     input: [file, formatOptions],
@@ -55,7 +61,9 @@ export async function convertFile(
   const first = await outputs.next();
   if (first.done || first.value instanceof Uint8Array) {
     await outputs.return();
-    throw new MillraceError("internal", `the converter of \`${file.name}\` did not say its columns first`, { where: { file: file.name } });
+    throw new MillraceError("internal", `the converter of \`${file.name}\` did not say its columns first`, {
+      where: { file: file.name },
+    });
   }
   const header = first.value.message as Header;
   async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
@@ -67,7 +75,10 @@ export async function convertFile(
         else rejected.push(message.rejected);
       }
     }
-    if (rows === undefined) throw new MillraceError("internal", `the converter of \`${file.name}\` did not say how many records it read`, { where: { file: file.name } });
+    if (rows === undefined)
+      throw new MillraceError("internal", `the converter of \`${file.name}\` did not say how many records it read`, {
+        where: { file: file.name },
+      });
   }
   return {
     form: "bytes",

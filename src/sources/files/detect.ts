@@ -66,16 +66,21 @@ function startsWith(head: Buffer, ...bytes: number[]): boolean {
 /** Throws `unsupported` for what is known and cannot be read. */
 export function detect(name: string, head: Buffer): Nature {
   const refuse = (what: string, hint: string): never => {
-    throw new MillraceError("unsupported", `\`${name}\` is ${what}, which cannot be read`, { where: { file: name }, hint });
+    throw new MillraceError("unsupported", `\`${name}\` is ${what}, which cannot be read`, {
+      where: { file: name },
+      hint,
+    });
   };
   if (startsWith(head, 0x1f, 0x8b)) return { container: "gzip" };
   if (startsWith(head, 0x28, 0xb5, 0x2f, 0xfd)) return { container: "zstd" };
-  if (head.length >= 4 && head.toString("latin1", 0, 3) === "BZh" && head[3]! >= 0x31 && head[3]! <= 0x39) return { container: "bzip2" };
+  if (head.length >= 4 && head.toString("latin1", 0, 3) === "BZh" && head[3]! >= 0x31 && head[3]! <= 0x39)
+    return { container: "bzip2" };
   if (startsWith(head, 0x50, 0x4b, 0x03, 0x04) || startsWith(head, 0x50, 0x4b, 0x05, 0x06)) {
     // An xlsx file is a zip archive with a workbook in it; its content types come first in nearly all.
     const workbook = formatOfName(name) === "excel" || (!/\.zip$/i.test(name) && head.includes("xl/workbook.xml"));
     if (workbook) return { container: "none", format: "excel" };
-    if (/\.(ods|docx|pptx|odt|jar|xlsb)$/i.test(name)) refuse("an office document other than xlsx", "save it as .xlsx or .csv");
+    if (/\.(ods|docx|pptx|odt|jar|xlsb)$/i.test(name))
+      refuse("an office document other than xlsx", "save it as .xlsx or .csv");
     return { container: "zip" };
   }
   const magic = head.toString("latin1", 0, 6);
@@ -84,11 +89,14 @@ export function detect(name: string, head: Buffer): Nature {
   if (magic === "ARROW1") return { container: "none", format: "arrow" };
   if (magic.startsWith("Obj\x01")) return { container: "none", format: "avro" };
   if (magic.startsWith("ORC")) refuse("an ORC file", "convert it to Parquet");
-  if (startsWith(head, 0xd0, 0xcf, 0x11, 0xe0)) refuse("an old Excel file (.xls) or an encrypted workbook", "save it as .xlsx without a password");
+  if (startsWith(head, 0xd0, 0xcf, 0x11, 0xe0))
+    refuse("an old Excel file (.xls) or an encrypted workbook", "save it as .xlsx without a password");
   const named = formatOfName(name);
   // The first message of an Arrow stream: a continuation mark and a length below 16 MiB.
-  if (startsWith(head, 0xff, 0xff, 0xff, 0xff) && head.length > 8 && head[7] === 0) return { container: "none", format: "arrow" };
-  if (named !== undefined && !["csv", "tsv", "json", "ndjson"].includes(named)) return { container: "none", format: named };
+  if (startsWith(head, 0xff, 0xff, 0xff, 0xff) && head.length > 8 && head[7] === 0)
+    return { container: "none", format: "arrow" };
+  if (named !== undefined && !["csv", "tsv", "json", "ndjson"].includes(named))
+    return { container: "none", format: named };
 
   let encoding: string | undefined;
   let text = head;
@@ -105,11 +113,21 @@ export function detect(name: string, head: Buffer): Nature {
 }
 
 function textFormat(named: string | undefined, words: string, cut: boolean): string {
-  if (named === "csv" || named === "tsv" || named === "ndjson") return named;
+  if (named === "csv" || named === "tsv") return named;
+  // A first line that is only a brace opens a document over many lines, whatever the name says.
+  if (named === "ndjson") return /^\s*[[{]\s*\n/.test(words) ? "json" : named;
   const first = words.trimStart()[0];
   if (first !== "{" && first !== "[") return named ?? "csv";
   // One value a line, or one document over many lines?
-  const lines = words.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const lines = words
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
   if (cut && lines.length > 1) lines.pop();
-  return lines.length > 1 && lines.slice(0, 20).every((line) => (line.startsWith("{") && line.endsWith("}")) || (line.startsWith("[") && line.endsWith("]"))) ? "ndjson" : "json";
+  return lines.length > 1 &&
+    lines
+      .slice(0, 20)
+      .every((line) => (line.startsWith("{") && line.endsWith("}")) || (line.startsWith("[") && line.endsWith("]")))
+    ? "ndjson"
+    : "json";
 }

@@ -53,24 +53,36 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
   const patterns = configuredPaths(options);
   const scratch = context.scratch === undefined ? ownScratch() : join(context.scratch, "files");
   if (patterns.length === 0) {
-    throw new MillraceError("config", "`files` needs `path`", { where: { connection: context.connection }, hint: "set `path: data/*.csv`" });
+    throw new MillraceError("config", "`files` needs `path`", {
+      where: { connection: context.connection },
+      hint: "set `path: data/*.csv`",
+    });
   }
 
   /** The paths that a request means: those configured, or a stream below the one folder that is. */
   const patternsOf = (request: ReadRequest): string[] => {
     if (request.query !== undefined) {
-      throw new MillraceError("unsupported", "files have no query language of their own", { hint: "use `transform` to select from them" });
+      throw new MillraceError("unsupported", "files have no query language of their own", {
+        hint: "use `transform` to select from them",
+      });
     }
     if (request.stream === undefined) return patterns;
     if (patterns.includes(request.stream)) return [request.stream];
     const [root] = patterns;
     if (patterns.length > 1) {
-      throw new MillraceError("config", `\`stream: ${request.stream}\` needs one \`path\` to start from, but there are ${patterns.length}`, {
-        where: { connection: context.connection, stream: request.stream },
-        hint: "leave `stream` out to read all paths",
-      });
+      throw new MillraceError(
+        "config",
+        `\`stream: ${request.stream}\` needs one \`path\` to start from, but there are ${patterns.length}`,
+        {
+          where: { connection: context.connection, stream: request.stream },
+          hint: "leave `stream` out to read all paths",
+        },
+      );
     }
-    const base = resolve(folder, globCharacters.test(root!) ? globBase(root!) : extname(root!) === "" ? root! : dirname(root!));
+    const base = resolve(
+      folder,
+      globCharacters.test(root!) ? globBase(root!) : extname(root!) === "" ? root! : dirname(root!),
+    );
     const target = resolve(base, request.stream);
     if (target !== base && !target.startsWith(base === "/" ? base : base + sep)) {
       throw new MillraceError("permission", `\`${request.stream}\` leads out of \`${root}\``, {
@@ -92,10 +104,19 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
 
   const recordsAreLines = async (file: Found): Promise<boolean> => {
     const nature = detect(file.name, await readHead(file.path));
-    return nature.container === "none" && (nature.encoding ?? "utf-8") === "utf-8" && isLines(options.format ?? nature.format ?? "");
+    return (
+      nature.container === "none" &&
+      (nature.encoding ?? "utf-8") === "utf-8" &&
+      isLines(options.format ?? nature.format ?? "")
+    );
   };
 
-  const readables = async (news: readonly News[], request: ReadRequest, position: Position, signal: AbortSignal | undefined): Promise<Readable[]> => {
+  const readables = async (
+    news: readonly News[],
+    request: ReadRequest,
+    position: Position,
+    signal: AbortSignal | undefined,
+  ): Promise<Readable[]> => {
     const result: Readable[] = [];
     for (const file of news) {
       throwIfAborted(signal);
@@ -124,7 +145,9 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       const groups = new Map<string, Found[]>();
       for (const file of await listFiles(patterns, folder, signal)) {
         const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.path)?.[0] ?? "";
-        const key = patterns.includes(file.name) ? file.name : posix.join(dirname(streamName(file, patterns, folder)), `*${suffix}`);
+        const key = patterns.includes(file.name)
+          ? file.name
+          : posix.join(dirname(streamName(file, patterns, folder)), `*${suffix}`);
         groups.set(key, [...(groups.get(key) ?? []), file]);
       }
       for (const [name, files] of groups) {
@@ -132,13 +155,26 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         let columns: Column[] = [];
         try {
           const request: ReadRequest = {};
-          const looked = await lookInto(await readables(sample, request, new Position(undefined), signal), declaredOf(request).options, options, { engine, scratch }, signal);
+          const looked = await lookInto(
+            await readables(sample, request, new Position(undefined), signal),
+            declaredOf(request).options,
+            options,
+            { engine, scratch },
+            signal,
+          );
           columns = await mergeColumns(looked.columns, []);
         } catch (error) {
           // One file that cannot be read must not hide the other streams; reading it says what is wrong.
           if (signal?.aborted) throw error;
         }
-        yield { name, columns, key: [], cursors: [], bytes: files.reduce((sum, file) => sum + file.size, 0), kind: "files" };
+        yield {
+          name,
+          columns,
+          key: [],
+          cursors: [],
+          bytes: files.reduce((sum, file) => sum + file.size, 0),
+          kind: "files",
+        };
       }
     },
 
@@ -153,7 +189,13 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         if (fresh !== undefined) news.push(fresh);
       }
       const items = await readables(news, request, position, signal);
-      const { shapes, columns: found } = await lookInto(items, declaredOf(request).options, options, { engine, scratch }, signal);
+      const { shapes, columns: found } = await lookInto(
+        items,
+        declaredOf(request).options,
+        options,
+        { engine, scratch },
+        signal,
+      );
       const all = await mergeColumns(found, known);
       position.columns = all as unknown as CursorValue;
       const columns = chooseColumns(all, items.length === 0 && all.length === 0 ? undefined : request.columns);
@@ -175,7 +217,8 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         const wrapping = await unchanged(file, isLines(spec.format));
         files.push(await fileRef({ ...file, wrapping, format: spec.format }, options, scratch, signal));
       }
-      if (format.converter !== undefined) return convertFile(format.converter, files[0]!, spec.options, spec.columns, options, signal);
+      if (format.converter !== undefined)
+        return convertFile(format.converter, files[0]!, spec.options, spec.columns, options, signal);
       return { form: "files", format: spec.format, files, options: spec.options, columns: spec.columns };
     },
 
@@ -217,7 +260,10 @@ async function readable(file: Found): Promise<void> {
   try {
     await access(file.path, constants.R_OK);
   } catch (cause) {
-    throw new MillraceError("permission", `\`${file.name}\` cannot be read: ${systemCode(cause)}`, { where: { file: file.name }, cause });
+    throw new MillraceError("permission", `\`${file.name}\` cannot be read: ${systemCode(cause)}`, {
+      where: { file: file.name },
+      cause,
+    });
   }
 }
 
@@ -228,21 +274,33 @@ async function readable(file: Found): Promise<void> {
 async function unchanged(file: PartFile, lines: boolean): Promise<Wrapping> {
   const { wrapping, path, name } = file;
   const now = await stat(path).catch((cause: unknown) => {
-    throw new MillraceError("not-found", `\`${name}\` was there when the run was planned and is gone now`, { where: { file: name }, cause });
+    throw new MillraceError("not-found", `\`${name}\` was there when the run was planned and is gone now`, {
+      where: { file: name },
+      cause,
+    });
   });
   if (now.size === file.diskSize && Math.trunc(now.mtimeMs) === file.modified) return wrapping;
-  const growing = lines && wrapping.container === "none" && wrapping.encoding === undefined && now.size >= file.diskSize;
+  const growing =
+    lines && wrapping.container === "none" && wrapping.encoding === undefined && now.size >= file.diskSize;
   if (growing && (await etagOf(path, file.diskSize)) === file.etag) {
     return wrapping.from === undefined ? { ...wrapping, from: 0, to: file.diskSize } : wrapping;
   }
-  throw new MillraceError("conflict", `\`${name}\` has changed since the run was planned (${file.diskSize} bytes then, ${now.size} now)`, {
-    where: { file: name },
-    hint: "run again with `--fresh`, once nobody writes to the file",
-  });
+  throw new MillraceError(
+    "conflict",
+    `\`${name}\` has changed since the run was planned (${file.diskSize} bytes then, ${now.size} now)`,
+    {
+      where: { file: name },
+      hint: "run again with `--fresh`, once nobody writes to the file",
+    },
+  );
 }
 
 /** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part. */
-function partsOf(shape: { format: string; options: FormatOptions; readables: Readable[] }, columns: Column[], partBytes: number): Omit<Part, "id">[] {
+function partsOf(
+  shape: { format: string; options: FormatOptions; readables: Readable[] },
+  columns: Column[],
+  partBytes: number,
+): Omit<Part, "id">[] {
   const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(shape.format);
   const parts: Omit<Part, "id">[] = [];
   let files: PartFile[] = [];

@@ -35,7 +35,9 @@ export function isLines(format: string): boolean {
 export async function openFormat(name: string, options: FormatOptions): Promise<OpenedFormat> {
   const load = Object.hasOwn(formats, name) ? formats[name] : undefined;
   if (load === undefined) {
-    throw new MillraceError("config", `there is no format \`${name}\``, { hint: suggestion(name, Object.keys(formats)) });
+    throw new MillraceError("config", `there is no format \`${name}\``, {
+      hint: suggestion(name, Object.keys(formats)),
+    });
   }
   const { default: definition } = await load();
   const result = definition.options.safeParse(options);
@@ -43,10 +45,14 @@ export async function openFormat(name: string, options: FormatOptions): Promise<
     const known = Object.keys((definition.options as unknown as { shape?: object }).shape ?? {});
     const problems = result.error.issues.map((issue) =>
       issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => `\`${key}\` is not an option of the format \`${name}\`; ${suggestion(key, known)}`).join("; ")
+        ? issue.keys
+            .map((key) => `\`${key}\` is not an option of the format \`${name}\`; ${suggestion(key, known)}`)
+            .join("; ")
         : `\`options.${issue.path.join(".")}\`: ${issue.message}`,
     );
-    throw new MillraceError("config", problems.join("; "), { hint: `\`millrace describe format ${name}\` lists the options` });
+    throw new MillraceError("config", problems.join("; "), {
+      hint: `\`millrace describe format ${name}\` lists the options`,
+    });
   }
   const driver = await definition.load();
   return { name, format: driver.open(result.data), options };

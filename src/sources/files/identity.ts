@@ -73,12 +73,23 @@ export class Position {
 
   constructor(cursor: Cursor | undefined) {
     if (cursor !== undefined && cursor.version !== 1) {
-      throw new MillraceError("unsupported", `the cursor of the files has version ${String(cursor.version)}; this build knows 1`, {
-        hint: "use the version of Millrace that wrote it, or a newer one",
-      });
+      throw new MillraceError(
+        "unsupported",
+        `the cursor of the files has version ${String(cursor.version)}; this build knows 1`,
+        {
+          hint: "use the version of Millrace that wrote it, or a newer one",
+        },
+      );
     }
     this.#hashed = cursor?.hashed === true;
-    this.#files = new Map(Object.entries((cursor?.files ?? {}) as { [name: string]: [number, number, string, number?] }).map(([name, [size, modified, etag, end]]) => [name, { size, modified, etag, ...(end === undefined ? {} : { end }) }]));
+    this.#files = new Map(
+      Object.entries((cursor?.files ?? {}) as { [name: string]: [number, number, string, number?] }).map(
+        ([name, [size, modified, etag, end]]) => [
+          name,
+          { size, modified, etag, ...(end === undefined ? {} : { end }) },
+        ],
+      ),
+    );
     this.columns = cursor?.columns;
   }
 
@@ -103,7 +114,12 @@ export class Position {
       const { size, modified, etag, end } = this.#files.get(name)!;
       files[name] = end === undefined ? [size, modified, etag] : [size, modified, etag, end];
     }
-    return { version: 1, ...(this.#hashed ? { hashed: true } : {}), files, ...(this.columns === undefined ? {} : { columns: this.columns }) };
+    return {
+      version: 1,
+      ...(this.#hashed ? { hashed: true } : {}),
+      files,
+      ...(this.columns === undefined ? {} : { columns: this.columns }),
+    };
   }
 }
 

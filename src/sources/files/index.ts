@@ -5,31 +5,85 @@ import { localFolders } from "./scratch.ts";
 const paths = z.union([z.string(), z.array(z.string()).min(1)]);
 
 export const filesOptions = z.strictObject({
-  path: paths.optional().describe("File, folder (with all below it) or glob such as `data/**/*.csv`, or a list of them. Relative to the configuration."),
+  path: paths
+    .optional()
+    .describe(
+      "File, folder (with all below it) or glob such as `data/**/*.csv`, or a list of them. Relative to the configuration.",
+    ),
   paths: paths.optional().describe("The same as `path`."),
-  format: z.string().optional().describe("Format of all files: see `millrace list formats`. Default: what content and name of each say."),
-  options: z.record(z.string(), z.unknown()).optional().describe("Options of the format, as `millrace describe format <name>` lists them."),
+  format: z
+    .string()
+    .optional()
+    .describe("Format of all files: see `millrace list formats`. Default: what content and name of each say."),
+  options: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe("Options of the format, as `millrace describe format <name>` lists them."),
   changed: z
     .enum(["fail", "ignore", "reread"])
     .default("fail")
-    .describe("What to do with a file that was read before and has changed other than by new lines at its end: `fail`, `ignore` the change, or `reread` it whole, which doubles its rows unless the flow replaces or merges. Default `fail`."),
-  part_bytes: z.number().int().positive().default(1024 ** 3).describe("Files are grouped into parts of about this size. Default 1 GiB."),
-  sample_files: z.number().int().positive().default(32).describe("From how many files of equal shape the types are inferred, when text says no types. Default 32."),
-  unpack_max_bytes: z.number().int().positive().default(64 * 1024 ** 3).describe("A file that unpacks to more is refused. Default 64 GiB."),
-  unpack_max_ratio: z.number().positive().default(200).describe("A file that unpacks to more times its size is refused as a decompression bomb. Default 200."),
-  unpack_max_entries: z.number().int().positive().default(10_000).describe("An archive with more entries is refused. Default 10,000."),
-  parse_timeout_s: z.number().positive().default(60).describe("How long a parser may work on a file without giving anything, seconds. Default 60."),
-  parse_memory_mb: z.number().int().positive().default(1024).describe("How much memory a parser may take, MiB. Default 1024."),
+    .describe(
+      "What to do with a file that was read before and has changed other than by new lines at its end: `fail`, `ignore` the change, or `reread` it whole, which doubles its rows unless the flow replaces or merges. Default `fail`.",
+    ),
+  part_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(1024 ** 3)
+    .describe("Files are grouped into parts of about this size. Default 1 GiB."),
+  sample_files: z
+    .number()
+    .int()
+    .positive()
+    .default(32)
+    .describe("From how many files of equal shape the types are inferred, when text says no types. Default 32."),
+  unpack_max_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(64 * 1024 ** 3)
+    .describe("A file that unpacks to more is refused. Default 64 GiB."),
+  unpack_max_ratio: z
+    .number()
+    .positive()
+    .default(200)
+    .describe("A file that unpacks to more times its size is refused as a decompression bomb. Default 200."),
+  unpack_max_entries: z
+    .number()
+    .int()
+    .positive()
+    .default(10_000)
+    .describe("An archive with more entries is refused. Default 10,000."),
+  parse_timeout_s: z
+    .number()
+    .positive()
+    .default(60)
+    .describe("How long a parser may work on a file without giving anything, seconds. Default 60."),
+  parse_memory_mb: z
+    .number()
+    .int()
+    .positive()
+    .default(1024)
+    .describe("How much memory a parser may take, MiB. Default 1024."),
 });
 export type FilesOptions = z.output<typeof filesOptions>;
 
 export default defineSource({
   name: "files",
   title: "Files",
-  summary: "Local CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
+  summary:
+    "Local CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
   options: filesOptions,
   needs: [],
-  capabilities: { discover: true, incremental: true, query: false, replayable: true, snapshot: false, deletes: false, measure: false },
+  capabilities: {
+    discover: true,
+    incremental: true,
+    query: false,
+    replayable: true,
+    snapshot: false,
+    deletes: false,
+    measure: false,
+  },
   examples: [
     { title: "Without a connection", yaml: "flows:\n  weather:\n    from: { path: data/*.csv }" },
     {

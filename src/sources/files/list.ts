@@ -53,21 +53,33 @@ async function* expand(pattern: string, folder: string): AsyncGenerator<string> 
     return;
   }
   if (kind === "other") {
-    throw new MillraceError("unsupported", `\`${pattern}\` is neither a file nor a folder`, { where: { file: pattern } });
+    throw new MillraceError("unsupported", `\`${pattern}\` is neither a file nor a folder`, {
+      where: { file: pattern },
+    });
   }
   if (!globCharacters.test(pattern)) {
     const siblings = await readdir(dirname(literal)).catch(() => []);
     throw new MillraceError("not-found", `\`${pattern}\` does not exist`, {
       where: { file: pattern },
-      hint: siblings.length > 0 ? suggestion(basename(literal), siblings.sort()) : `relative paths are taken from \`${folder}\``,
+      hint:
+        siblings.length > 0
+          ? suggestion(basename(literal), siblings.sort())
+          : `relative paths are taken from \`${folder}\``,
     });
   }
   const base = resolve(folder, globBase(pattern));
   if ((await kindOf(base)) !== "folder") {
-    throw new MillraceError("not-found", `the folder \`${globBase(pattern)}\` of \`${pattern}\` does not exist`, { where: { file: pattern } });
+    throw new MillraceError("not-found", `the folder \`${globBase(pattern)}\` of \`${pattern}\` does not exist`, {
+      where: { file: pattern },
+    });
   }
   const rest = relative(base, literal);
-  yield* walk(base, await realpath(base), (path) => matchesGlob(relative(base, path), rest), rest.includes("**") ? Infinity : rest.split(sep).length);
+  yield* walk(
+    base,
+    await realpath(base),
+    (path) => matchesGlob(relative(base, path), rest),
+    rest.includes("**") ? Infinity : rest.split(sep).length,
+  );
 }
 
 async function kindOf(path: string): Promise<"file" | "folder" | "other" | "absent"> {
@@ -76,17 +88,28 @@ async function kindOf(path: string): Promise<"file" | "folder" | "other" | "abse
     return entry.isFile() ? "file" : entry.isDirectory() ? "folder" : "other";
   } catch (cause) {
     if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(systemCode(cause) ?? "")) return "absent";
-    throw new MillraceError("permission", `\`${path}\` cannot be read: ${systemCode(cause)}`, { where: { file: path }, cause });
+    throw new MillraceError("permission", `\`${path}\` cannot be read: ${systemCode(cause)}`, {
+      where: { file: path },
+      cause,
+    });
   }
 }
 
 /** Names that begin with `.` or `_` are left out: temporary files and markers of other tools (`_SUCCESS`, `.crc`). */
-async function* walk(folder: string, root: string, wanted: (path: string) => boolean, depth = Infinity): AsyncGenerator<string> {
+async function* walk(
+  folder: string,
+  root: string,
+  wanted: (path: string) => boolean,
+  depth = Infinity,
+): AsyncGenerator<string> {
   let entries;
   try {
     entries = await readdir(folder, { withFileTypes: true });
   } catch (cause) {
-    throw new MillraceError("permission", `the folder \`${folder}\` cannot be listed: ${systemCode(cause)}`, { where: { file: folder }, cause });
+    throw new MillraceError("permission", `the folder \`${folder}\` cannot be listed: ${systemCode(cause)}`, {
+      where: { file: folder },
+      cause,
+    });
   }
   entries.sort((left, right) => (left.name < right.name ? -1 : 1));
   for (const entry of entries) {

@@ -47,7 +47,11 @@ interface OnDisk {
 const nativelyCompressed = new Set(["csv", "tsv", "ndjson"]);
 const encodedText = new Set(["csv", "tsv", "json", "ndjson"]);
 
-export function limitsOf(options: FilesOptions): { maximumBytes: number; maximumRatio: number; maximumEntries: number } {
+export function limitsOf(options: FilesOptions): {
+  maximumBytes: number;
+  maximumRatio: number;
+  maximumEntries: number;
+} {
   return {
     maximumBytes: options.unpack_max_bytes,
     maximumRatio: options.unpack_max_ratio,
@@ -80,14 +84,23 @@ export async function readablesOf(
       name: member === undefined ? file.name : `${file.name}!${member}`,
       diskSize: file.size,
       format,
-      wrapping: { container, ...(member === undefined ? {} : { member }), ...(encoding === undefined ? {} : { encoding }) },
+      wrapping: {
+        container,
+        ...(member === undefined ? {} : { member }),
+        ...(encoding === undefined ? {} : { encoding }),
+      },
       ...(container === "none" ? { head: content } : {}),
     };
   };
   if (nature.container === "none") return [describeContent(file.name, head, "none")];
   if (nature.container !== "zip") {
     const content = await headOf(file, { container: nature.container }, options, signal);
-    return content.length === 0 ? [] : [describeContent(stripContainer(file.name), content, nature.container)].map((each) => ({ ...each, name: file.name }));
+    return content.length === 0
+      ? []
+      : [describeContent(stripContainer(file.name), content, nature.container)].map((each) => ({
+          ...each,
+          name: file.name,
+        }));
   }
   const readables: Readable[] = [];
   for (const entry of await listArchive(file.name, { path: file.path, ...limitsOf(options) }, signal)) {
@@ -106,7 +119,12 @@ function encodingOf(format: string, declared: string | undefined, found: string 
   return found;
 }
 
-async function headOf(file: OnDisk, wrapping: Wrapping, options: FilesOptions, signal: AbortSignal | undefined): Promise<Buffer> {
+async function headOf(
+  file: OnDisk,
+  wrapping: Wrapping,
+  options: FilesOptions,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let held = 0;
   for await (const chunk of unpack(file.name, { path: file.path, ...wrapping, ...limitsOf(options) }, signal)) {
@@ -131,9 +149,18 @@ export async function materialise(
   // The engine takes `*?[` for a glob, and in a glob a backslash has a meaning of its own.
   const unnameable = path.includes("\\") && /[*?[]/.test(path);
   if (isPlain(readable.format, wrapping) && !unnameable) return path;
-  const key = createHash("sha256").update(JSON.stringify([path, readable.etag, wrapping])).digest("hex").slice(0, 24);
+  const key = createHash("sha256")
+    .update(JSON.stringify([path, readable.etag, wrapping]))
+    .digest("hex")
+    .slice(0, 24);
   const target = join(scratch, `${key}.${readable.format}`);
-  if (await stat(target).then(() => true, () => false)) return target;
+  if (
+    await stat(target).then(
+      () => true,
+      () => false,
+    )
+  )
+    return target;
   await mkdir(scratch, { recursive: true });
   const partial = `${target}.${process.pid}.partial`;
   const { from, to } = wrapping;

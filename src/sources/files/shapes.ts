@@ -77,7 +77,11 @@ export async function lookInto(
       // An empty sheet: there is nothing to read.
       if (found.get(readable)?.columns.length === 0) continue;
       const inferred = found.get(readable) ?? found.get(sampled[0]!)!;
-      const settled: FormatOptions = { ...opened.options, ...inferred.options, ...(isTail(readable) ? { header: false, skip: 0 } : {}) };
+      const settled: FormatOptions = {
+        ...opened.options,
+        ...inferred.options,
+        ...(isTail(readable) ? { header: false, skip: 0 } : {}),
+      };
       const key = JSON.stringify([opened.name, settled]);
       const shape = shapes.get(key);
       if (shape !== undefined) shape.readables.push(readable);
@@ -148,12 +152,16 @@ async function emptyColumns(
   signal: AbortSignal | undefined,
 ): Promise<Set<string>> {
   const { format } = await openFormat(opened.name, { ...opened.options, ...inferred.options });
-  const texts = inferred.columns.filter((column) => column.type === "string").map((column): Column => ({ name: column.name, type: "string" }));
+  const texts = inferred.columns
+    .filter((column) => column.type === "string")
+    .map((column): Column => ({ name: column.name, type: "string" }));
   if (format.native === undefined || texts.length === 0) return new Set();
   const file = await fileRef(readable, options, context.scratch, signal);
   const counts = texts.map((column, index) => `count(${sqlName(column.name)}) AS c${index}`).join(", ");
   try {
-    const [row] = await context.engine.query(`SELECT ${counts} FROM (SELECT * FROM ${format.native.scan([file], texts)} LIMIT ${emptySample})`);
+    const [row] = await context.engine.query(
+      `SELECT ${counts} FROM (SELECT * FROM ${format.native.scan([file], texts)} LIMIT ${emptySample})`,
+    );
     return new Set(texts.filter((_, index) => Number(row![`c${index}`]) === 0).map((column) => column.name));
   } catch {
     // Rows that do not parse are told when the file is read.

@@ -75,7 +75,7 @@ export async function startMariadb(settings: readonly string[] = []): Promise<Ma
       const options = { socketPath: socket, user: "root", charset: "utf8mb4", dateStrings: true } as const;
       admin = await mysql.createConnection({ ...options, supportBigNumbers: true, bigNumberStrings: true });
       admin.on("error", () => (admin = undefined));
-      await admin.query("SET time_zone = '+00:00'");
+      await admin.query("SET time_zone = '+00:00', lock_wait_timeout = 20");
       await admin.query("CREATE DATABASE IF NOT EXISTS shop CHARACTER SET utf8mb4");
       await admin.query("USE shop");
     }

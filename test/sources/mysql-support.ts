@@ -11,8 +11,8 @@ const noEngine: EngineView = {
 
 /** The source as a configuration would open it. */
 export async function openMysql(options: Record<string, unknown>): Promise<Source> {
-  const { open } = await definition.load();
-  return open(definition.options.parse(options), { connection: "shop", folder: tmpdir(), engine: noEngine });
+  const driver = await definition.load();
+  return driver.open(definition.options.parse(options), { connection: "shop", folder: tmpdir(), engine: noEngine });
 }
 
 export function openShop(server: Mariadb, options: Record<string, unknown> = {}): Promise<Source> {
@@ -44,6 +44,12 @@ export async function readAll(source: Source, request: ReadRequest, after?: Curs
     parts.set(part.id, rows);
   }
   return { plan, rows: [...parts.values()].flat(), parts };
+}
+
+/** The same with a source of its own, as every run has it; what it held is let go. */
+export async function readOnce(server: Mariadb, request: ReadRequest, after?: Cursor): Promise<ReadResult> {
+  await using source = await openShop(server);
+  return await readAll(source, request, after);
 }
 
 /** CSV by the letter of RFC 4180, where an empty cell without quotes is null. */
@@ -104,4 +110,9 @@ export async function openConnections(server: Mariadb): Promise<number> {
     `SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE USER = '${server.user}'`,
   );
   return Number(row?.["n"]);
+}
+
+/** The order of rows does not matter. */
+export function sorted<Row>(rows: readonly Row[]): Row[] {
+  return rows.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
 }

@@ -1,14 +1,18 @@
-import type { Source, SourceContext } from "../../core/index.ts";
+import { MillraceError, type Source, type SourceContext } from "../../core/index.ts";
 import { openSession } from "./connect.ts";
 import { listStreams } from "./discover.ts";
 import { mysqlError } from "./errors.ts";
 import { measureRelation } from "./measure.ts";
+import type { Options } from "./options.ts";
 import { planParts, suggestedParts, type PartSpec } from "./plan.ts";
 import { readPart } from "./read.ts";
 import { findRelation, type Relation } from "./relations.ts";
 import type { Session } from "./session.ts";
-import { settingsOf, type Options } from "./settings.ts";
+import { settingsOf } from "./settings.ts";
 import { Snapshot, snapshotGone } from "./snapshot.ts";
+
+/** Snapshots that are held at the same time, one for each of the latest plans. Each one keeps the server from cleaning up. */
+const maximumSnapshots = 4;
 
 /** What of a plan stays in this process: without it its parts cannot be read. */
 interface Held {
@@ -16,10 +20,16 @@ interface Held {
   relation: Relation;
 }
 
-/** A source over the text protocol. Nothing is connected before the first call. */
+/** Connects on first use. Throws `config` for options that do not fit together. */
 export async function open(options: Options, context: SourceContext): Promise<Source> {
   const settings = await settingsOf(options, context);
+  /** By the id of their snapshot, the oldest first. */
   const plans = new Map<string, Held>();
+  let disposed = false;
+  const connect = (signal?: AbortSignal): Promise<Session> => {
+    if (disposed) throw new MillraceError("usage", "the source is closed already");
+    return openSession(settings, signal);
+  };
   const placeOf = (request: { stream?: string }): { stream?: string } =>
     request.stream === undefined ? {} : { stream: request.stream };
 
@@ -28,7 +38,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
     signal: AbortSignal | undefined,
     action: (session: Session) => Promise<T>,
   ): Promise<T> {
-    const session = await openSession(settings, signal);
+    const session = await connect(signal);
     try {
       return await action(session);
     } catch (error) {
@@ -44,7 +54,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
     },
 
     async *streams(signal) {
-      const session = await openSession(settings, signal);
+      const session = await connect(signal);
       try {
         yield* listStreams(session, signal);
       } finally {
@@ -57,13 +67,21 @@ export async function open(options: Options, context: SourceContext): Promise<So
       const relation = await withSession(where, signal, (session) => findRelation(session, request, signal));
       const parts = suggestedParts(relation, request);
       const readers = Math.min(settings.connections, parts);
-      const snapshot = await Snapshot.take(() => openSession(settings, signal), readers, relation.table?.name, signal);
+      const snapshot = await Snapshot.take(() => connect(signal), readers, relation.table?.name, signal);
       try {
         const session = await snapshot.acquire(signal);
         const plan = await planParts(session, snapshot.id, relation, request, parts, after, signal);
         snapshot.release(session);
-        if (plan.parts.length === 0) await snapshot[Symbol.asyncDispose]();
-        else plans.set(snapshot.id, { snapshot, relation });
+        if (plan.parts.length === 0) {
+          await snapshot[Symbol.asyncDispose]();
+          return plan;
+        }
+        plans.set(snapshot.id, { snapshot, relation });
+        for (const [id, held] of plans) {
+          if (plans.size <= maximumSnapshots) break;
+          plans.delete(id);
+          await held.snapshot[Symbol.asyncDispose]();
+        }
         return plan;
       } catch (error) {
         await snapshot[Symbol.asyncDispose]();
@@ -88,6 +106,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
     },
 
     async [Symbol.asyncDispose]() {
+      disposed = true;
       const held = [...plans.values()];
       plans.clear();
       await Promise.all(held.map(({ snapshot }) => snapshot[Symbol.asyncDispose]()));

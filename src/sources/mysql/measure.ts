@@ -1,4 +1,4 @@
-import type { Column, ColumnFacts, Cursor, ReadRequest } from "../../core/index.ts";
+import { parseDecimal, type Column, type ColumnFacts, type Cursor, type ReadRequest } from "../../core/index.ts";
 import { fromCursor } from "../sql/index.ts";
 import { literal } from "./literals.ts";
 import { quoteName } from "./names.ts";
@@ -6,60 +6,91 @@ import type { Relation } from "./relations.ts";
 import type { Session } from "./session.ts";
 import type { MappedColumn } from "./types.ts";
 
-/** Rows, nulls, extremes and checksums, computed by the server in one pass over what a run with this request reads. */
+/** Columns measured by one statement: the server allows 4,096 expressions. */
+const columnsAtOnce = 300;
+
+/** Rows, nulls, checksums, minima and maxima of a relation, computed by the server in one transaction. */
 export async function measureRelation(
   session: Session,
   relation: Relation,
   request: ReadRequest,
-  wanted: readonly Column[],
+  columns: readonly Column[],
   upTo: Cursor | undefined,
   signal?: AbortSignal,
 ): Promise<{ rows: number; columns: Record<string, ColumnFacts> }> {
-  const measured = relation.columns.filter((column) => wanted.some((other) => other.name === column.name));
-  const list = ["COUNT(*) AS n"];
-  for (const [index, column] of measured.entries()) {
-    list.push(`COALESCE(SUM(${quoteName(column.name)} IS NULL), 0) AS n${index}`);
-    const text = column.mapping.canonical?.(quoteName(column.name));
-    // Sixty bits of each hash, so that the sum of 2^60 rows still fits; a sum does not depend on the order of rows.
-    if (text !== undefined) {
-      list.push(`COALESCE(SUM(CAST(CONV(LEFT(MD5(${text}), 15), 16, 10) AS UNSIGNED)), 0) AS c${index}`);
+  await session.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", signal);
+  const condition = measuredWhere(relation, request, upTo);
+  const wanted = columns.flatMap((column) => {
+    const found = relation.all.find((candidate) => candidate.name === column.name);
+    return found === undefined ? [] : [{ column, found }];
+  });
+  const result: { rows: number; columns: Record<string, ColumnFacts> } = { rows: 0, columns: {} };
+  for (let start = 0; start === 0 || start < wanted.length; start += columnsAtOnce) {
+    const batch = wanted.slice(start, start + columnsAtOnce);
+    const list = ["COUNT(*) AS n", ...batch.flatMap(({ column, found }, index) => factsSql(column, found, index))];
+    const [row] = await session.query(`SELECT ${list.join(", ")} FROM ${relation.from}${condition}`, signal);
+    result.rows = Number(row!["n"]);
+    for (const [index, { column }] of batch.entries()) {
+      const facts: ColumnFacts = { nulls: Number(row![`nulls_${index}`]) };
+      for (const name of ["checksum", "min", "max"] as const) {
+        const value = row![`${name}_${index}`];
+        if (value !== undefined && value !== null) facts[name] = value;
+      }
+      result.columns[column.name] = facts;
     }
-    const [low, high] = extremes(column) ?? [];
-    if (low !== undefined && high !== undefined) list.push(`${low} AS l${index}`, `${high} AS h${index}`);
   }
-  const where = measuredWhere(relation, request, upTo);
-  const [row] = await session.query(`SELECT ${list.join(", ")} FROM ${relation.from}${where}`, signal);
-  const columns: Record<string, ColumnFacts> = {};
-  for (const [index, { name }] of measured.entries()) {
-    const facts: ColumnFacts = { nulls: Number(row?.[`n${index}`] ?? 0) };
-    for (const [field, key] of [
-      ["checksum", `c${index}`],
-      ["min", `l${index}`],
-      ["max", `h${index}`],
-    ] as const) {
-      const value = row?.[key];
-      if (typeof value === "string") facts[field] = value;
-    }
-    columns[name] = facts;
-  }
-  return { rows: Number(row?.["n"] ?? 0), columns };
+  return result;
 }
 
 function measuredWhere(relation: Relation, request: ReadRequest, upTo: Cursor | undefined): string {
-  const column = relation.all.find((other) => other.name === request.cursor);
-  if (upTo === undefined || column === undefined) return "";
-  return ` WHERE ${quoteName(column.name)} <= ${literal(column, fromCursor(upTo, column.name, relation.stream).value)}`;
+  if (upTo === undefined || request.cursor === undefined) return "";
+  const position = fromCursor(upTo, request.cursor, relation.stream);
+  const column = relation.all.find((candidate) => candidate.name === position.column);
+  return column === undefined ? "" : ` WHERE ${quoteName(column.name)} <= ${literal(column, position.value)}`;
 }
 
-/** Expressions for the least and the greatest value as canonical text. Text is compared byte by byte, as the dataset does. */
-function extremes({ name, mapping }: MappedColumn): [string, string] | undefined {
-  const column = quoteName(name);
-  const both = (of: (aggregate: string) => string): [string, string] => [of("MIN"), of("MAX")];
-  const { canonical, select, type } = mapping;
-  if (type === "string" && canonical !== undefined) {
-    return both((aggregate) => `CONVERT(${aggregate}(CAST(${canonical(column)} AS BINARY)) USING utf8mb4)`);
+function factsSql(column: Column, found: MappedColumn, index: number): string[] {
+  const name = quoteName(found.name);
+  const expressions = [`COUNT(*) - COUNT(${name}) AS nulls_${index}`];
+  const text = canonicalFor(column, found);
+  if (text !== undefined) {
+    // Sixty bits of each hash; the sum does not depend on the order of rows, and is a decimal of 41 digits.
+    const number = `CAST(CONV(LEFT(MD5(${text}), 15), 16, 10) AS UNSIGNED)`;
+    expressions.push(`COALESCE(SUM(${number}), 0) AS checksum_${index}`);
   }
-  if (type === "boolean" || type === "binary" || type === "uuid") return undefined;
-  if (canonical !== undefined) return both((aggregate) => canonical(`${aggregate}(${column})`));
-  return both((aggregate) => select?.(`${aggregate}(${column})`) ?? `${aggregate}(${column})`);
+  for (const [label, aggregate] of [
+    ["min", "MIN"],
+    ["max", "MAX"],
+  ] as const) {
+    const extreme = extremeOf(found, aggregate);
+    if (extreme !== undefined) expressions.push(`${extreme} AS ${label}_${index}`);
+  }
+  return expressions;
+}
+
+/** The text of a value as the dataset has it: its column may be wider than the source's by now. */
+function canonicalFor(column: Column, { name, mapping }: MappedColumn): string | undefined {
+  const quoted = quoteName(name);
+  if (mapping.canonical === undefined || typeof column.type !== "string" || typeof mapping.type !== "string")
+    return undefined;
+  const integers = ["int", "long"];
+  const isInteger = integers.includes(mapping.type);
+  if (column.type === mapping.type || (isInteger && integers.includes(column.type))) return mapping.canonical(quoted);
+  const decimal = parseDecimal(column.type);
+  const isExact = isInteger || parseDecimal(mapping.type) !== undefined;
+  if (!decimal || !isExact) return undefined;
+  return `CAST(CAST(${quoted} AS DECIMAL(${decimal.precision},${decimal.scale})) AS CHAR)`;
+}
+
+/** The least or the greatest value as canonical text. Text is compared byte by byte, as the dataset does. */
+function extremeOf({ name, mapping }: MappedColumn, aggregate: "MIN" | "MAX"): string | undefined {
+  const { canonical, ordered, select, type } = mapping;
+  if (!ordered) return undefined;
+  const column = quoteName(name);
+  if (type === "string") {
+    const bytes = `CAST(${canonical!(column)} AS BINARY)`;
+    return `CONVERT(${aggregate}(${bytes}) USING utf8mb4)`;
+  }
+  const extreme = `${aggregate}(${column})`;
+  return canonical?.(extreme) ?? select?.(extreme) ?? extreme;
 }

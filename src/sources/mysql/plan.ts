@@ -16,11 +16,16 @@ export interface PartSpec extends Slice {
 }
 
 const defaultPartBytes = 64 * 1024 * 1024;
+/** What InnoDB adds to each row, and a column holds at least on average, bytes. */
+const rowOverhead = 20;
+const leastCell = 8;
 
 /** How many parts the server's estimates suggest, before any snapshot is taken. */
 export function suggestedParts({ table }: Relation, request: ReadRequest): number {
   if (table === undefined || !table.transactional || table.key.length === 0) return 1;
-  return Math.max(1, Math.ceil((table.bytes ?? 0) / (request.partBytes ?? defaultPartBytes)));
+  // The count of rows follows the table at once, the count of bytes only when the server has leisure.
+  const least = (table.rows ?? 0) * (rowOverhead + leastCell * table.columns.length);
+  return Math.max(1, Math.ceil(Math.max(table.bytes ?? 0, least) / (request.partBytes ?? defaultPartBytes)));
 }
 
 /** Bounded parts of everything that is new after `after`, as `session` (a transaction with a snapshot) sees it. */

@@ -24,7 +24,7 @@ export interface Relation {
 export async function findRelation(session: Session, request: ReadRequest, signal?: AbortSignal): Promise<Relation> {
   const found = await (request.query === undefined
     ? tableRelation(session, request.stream, signal)
-    : queryRelation(session, request.query, signal));
+    : queryRelation(session, request.query));
   return { ...found, columns: chosenColumns(found, request) };
 }
 
@@ -47,9 +47,9 @@ async function tableRelation(session: Session, stream: string | undefined, signa
   };
 }
 
-async function queryRelation(session: Session, query: string, signal?: AbortSignal): Promise<Found> {
+async function queryRelation(session: Session, query: string): Promise<Found> {
   const from = wrapQuery(query, "subject");
-  const all = mapColumns(await session.describe(`SELECT * FROM ${from}`, signal), session.settings);
+  const all = mapColumns(await session.describe(`SELECT * FROM ${from}`), session.settings);
   return { stream: "query", from, all, key: [], table: undefined };
 }
 

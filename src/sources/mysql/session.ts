@@ -34,16 +34,6 @@ export class Session {
 
   /** A small result. Ends at the server when the signal fires. */
   async query(sql: string, signal?: AbortSignal): Promise<TextRow[]> {
-    return (await this.#run(sql, signal)).rows;
-  }
-
-  /** The columns that a SELECT gives. Moves no rows. */
-  async describe(select: string, signal?: AbortSignal): Promise<ServerColumn[]> {
-    const { fields } = await this.#run(`${select}\nLIMIT 0`, signal);
-    return fields.map(serverColumn);
-  }
-
-  async #run(sql: string, signal?: AbortSignal): Promise<{ rows: TextRow[]; fields: FieldPacket[] }> {
     if (signal?.aborted) throw stopped(signal);
     let killing: Promise<void> | undefined;
     const onAbort = (): void => {
@@ -51,23 +41,7 @@ export class Session {
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      return await new Promise((resolve, reject) => {
-        const typeCast = (field: { string(): string | null }): string | null => field.string();
-        const silence = setTimeout(() => {
-          reject(this.#silent());
-          this.destroy();
-        }, this.settings.readTimeoutMs);
-        this.#connection.query<RowDataPacket[]>({ sql, typeCast }, (error, rows, fields) => {
-          clearTimeout(silence);
-          // The typings promise an error; a result of none is null.
-          if ((error as Error | null) !== null) reject(error as Error);
-          else
-            resolve({
-              rows: Array.isArray(rows) ? (rows as TextRow[]) : [],
-              fields: (fields as FieldPacket[] | undefined) ?? [],
-            });
-        });
-      });
+      return await this.#send(sql);
     } catch (error) {
       if (signal?.aborted) throw stopped(signal);
       throw mysqlError(error, this.settings);
@@ -75,6 +49,39 @@ export class Session {
       signal?.removeEventListener("abort", onAbort);
       await killing;
     }
+  }
+
+  /** The columns that a SELECT gives, as the server describes them. It is prepared and not executed. */
+  async describe(select: string): Promise<ServerColumn[]> {
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#connection.prepare(select, (error, statement) => {
+          if ((error as Error | null) !== null) return reject(error as Error);
+          // The typings do not know the columns of a statement.
+          const { columns } = statement as unknown as { columns: FieldPacket[] };
+          statement.close();
+          resolve(columns.map(serverColumn));
+        });
+      });
+    } catch (error) {
+      throw mysqlError(error, this.settings);
+    }
+  }
+
+  #send(sql: string): Promise<TextRow[]> {
+    return new Promise((resolve, reject) => {
+      const silence = setTimeout(() => {
+        reject(this.#silent());
+        this.destroy();
+      }, this.settings.readTimeoutMs);
+      const typeCast = (field: { string(): string | null }): string | null => field.string();
+      this.#connection.query<RowDataPacket[]>({ sql, typeCast }, (error, rows) => {
+        clearTimeout(silence);
+        // The typings promise an error; a result of none is null.
+        if ((error as Error | null) !== null) reject(error as Error);
+        else resolve(Array.isArray(rows) ? (rows as TextRow[]) : []);
+      });
+    });
   }
 
   /**

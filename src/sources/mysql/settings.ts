@@ -1,10 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import type * as z from "zod";
 import { MillraceError, registerSecret, suggestion, type SourceContext } from "../../core/index.ts";
-import type definition from "./index.ts";
-
-export type Options = z.output<(typeof definition)["options"]>;
+import type { Options } from "./options.ts";
 
 export type SslMode = NonNullable<Options["ssl"]>;
 

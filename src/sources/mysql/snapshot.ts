@@ -122,6 +122,6 @@ async function begin(session: Session): Promise<void> {
 /** What a part says when it comes from another process, or from a connection that was lost since. */
 export function snapshotGone(id: string): MillraceError {
   return new MillraceError("conflict", `the snapshot \`${id}\` of this plan is gone`, {
-    hint: "the run is planned anew",
+    hint: "the run is planned anew; nothing of the old plan was published",
   });
 }

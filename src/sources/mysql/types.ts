@@ -71,6 +71,7 @@ const maximumPrecision = 38;
 
 const characters = (column: string): string => `CAST(${column} AS CHAR CHARACTER SET utf8mb4)`;
 const number = (column: string): string => `(${column} + 0)`;
+const truth = (column: string): string => `CASE ${column} WHEN 0 THEN 'false' WHEN 1 THEN 'true' END`;
 const moment = (column: string): string => `DATE_FORMAT(${column}, '%Y-%m-%d %H:%i:%s.%f')`;
 
 /** Every type of MySQL 8 and MariaDB 10.11; one that is not known is read as the text the server prints. */
@@ -157,7 +158,7 @@ function mapInteger(column: ServerColumn, options: MappingOptions): Mapping {
   const mapping = (type: DataType): Mapping => ({ type, form: "plain", canonical: digits, ordered: true });
   if (column.type === "bigint") return mapping(column.unsigned ? "decimal(20,0)" : "long");
   if (column.type === "tinyint" && column.precision === 1 && options.tinyintAsBoolean === true) {
-    return { type: "boolean", form: "plain", canonical: (name) => `IF(${name}, 'true', 'false')`, ordered: false };
+    return { type: "boolean", form: "plain", canonical: truth, ordered: false };
   }
   const isInt = column.type === "int" || column.type === "integer";
   return mapping(isInt && column.unsigned ? "long" : "int");
@@ -167,8 +168,7 @@ function mapBits(column: ServerColumn): Mapping {
   const { precision = 1 } = column;
   const canonical = (name: string): string => characters(number(name));
   if (precision === 1) {
-    const text = (name: string): string => `IF(${name}, 'true', 'false')`;
-    return { type: "boolean", form: "plain", select: number, canonical: text, ordered: false };
+    return { type: "boolean", form: "plain", select: number, canonical: truth, ordered: false };
   }
   return { type: precision < 64 ? "long" : "decimal(20,0)", form: "plain", select: number, canonical, ordered: true };
 }

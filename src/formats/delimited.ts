@@ -13,6 +13,7 @@ import {
 } from "../core/index.ts";
 import {
   exactInteger,
+  integerOfDouble,
   fileNames,
   isExactInteger,
   isInteger,
@@ -74,6 +75,12 @@ export const delimitedOptions = {
     .int()
     .default(20_480)
     .describe("Rows to infer dialect and types from; -1: all, which reads the file twice. Default 20,480."),
+  wide_integers: z
+    .array(z.string())
+    .optional()
+    .describe(
+      "Integer columns with values of more than 15 digits, which take a slower reading. Default: found out from the sample; where such a value comes later, the file is read a second time.",
+    ),
   compression: z.enum(["auto", "none", "gzip", "zstd"]).default("auto").describe("Default: what name and content say."),
 };
 
@@ -87,6 +94,9 @@ const delimiterOption = z
 export const csvOptions = z.strictObject({ delimiter: delimiterOption, ...delimitedOptions });
 export const tsvOptions = z.strictObject(delimitedOptions);
 export type DelimitedOptions = z.output<typeof csvOptions>;
+
+/** How integers are read: as text and as numbers loses nothing, the engine's own cast rounds `1.5` to 2. */
+type Integers = "text" | "number" | "engine";
 
 const recommended = [",", ";", "\t", "|"];
 
@@ -113,12 +123,15 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
     hive_partitioning: false,
   });
 
+  const isWide = (column: Column): boolean => options.wide_integers?.some((name) => sameName(name, column.name)) ?? false;
+
   /** The columns as they lie in the file, each with the type that it is read with. */
-  const physical = (columns: readonly Column[], integersAsText: boolean): { name: string; type: Sql }[] =>
+  const physical = (columns: readonly Column[], integers: Integers): { name: string; type: Sql }[] =>
     (options.names ?? columns.map((column) => column.name)).map((name) => {
       const column = columns.find((each) => sameName(each.name, name));
       if (column === undefined || typeof column.type !== "string") return { name, type: "VARCHAR" };
-      return { name, type: integersAsText && isInteger(column.type) ? "VARCHAR" : sqlType(column.type) };
+      if (!isInteger(column.type) || integers === "engine") return { name, type: sqlType(column.type) };
+      return { name, type: integers === "number" && !isWide(column) ? "DOUBLE" : "VARCHAR" };
     });
   const inFile = (column: Column): string | undefined =>
     options.names === undefined ? column.name : options.names.find((name) => sameName(name, column.name));
@@ -126,10 +139,10 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
   const read = (
     files: readonly FileRef[],
     columns: readonly Column[],
-    integersAsText: boolean,
+    integers: Integers,
     more: Record<string, string | number | boolean> = {},
   ): Sql =>
-    `read_csv(${sqlPaths(files)}, columns = ${sqlColumns(physical(columns, integersAsText))}${sqlArguments({ ...fixed(), ...common(), ...more })})`;
+    `read_csv(${sqlPaths(files)}, columns = ${sqlColumns(physical(columns, integers))}${sqlArguments({ ...fixed(), ...common(), ...more })})`;
 
   return {
     copy,
@@ -153,44 +166,49 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         const list = selectList(columns, (column) => {
           const name = inFile(column);
           if (name === undefined) return undefined;
-          return isInteger(column.type) ? exactInteger(sqlName(name), column.type) : sqlName(name);
+          if (!isInteger(column.type)) return sqlName(name);
+          return (isWide(column) ? exactInteger : integerOfDouble)(sqlName(name), column.type);
         });
-        return `(SELECT ${list} FROM ${read(files, columns, true)})`;
+        return `(SELECT ${list} FROM ${read(files, columns, "number")})`;
       },
 
       tolerant(files, columns): TolerantScan {
         const good = temporaryName("good");
+        const rounded = temporaryName("rounded");
+        const counts = temporaryName("counts");
         const rejects = temporaryName("rejects");
         const scans = temporaryName("scans");
         const integers = columns.filter((column) => isInteger(column.type) && inFile(column) !== undefined);
         const text = (column: Column): Sql => sqlName(inFile(column)!);
-        const misfits = integers.map((column) => `NOT coalesce(${isExactInteger(text(column), column.type)}, true)`);
-        const misfit = misfits.length === 0 ? "false" : misfits.join(" OR ");
+        const isCastable = (column: Column): Sql => `TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL`;
+        const isExact = ["true", ...integers.map((column) => isExactInteger(text(column), column.type))].join(" AND ");
         const list = selectList(columns, (column) => {
           if (inFile(column) === undefined) return undefined;
           return isInteger(column.type) ? `TRY_CAST(${text(column)} AS ${sqlType(column.type)})` : text(column);
         });
-        // The engine keeps the line of what it cannot cast itself, so integers are read as such too; what it would only round is told apart by text.
-        const names = physical(columns, false).map((each) => sqlName(each.name));
+        // The engine keeps the line of what it cannot cast itself, so integers are read as such too; what it would only round is told apart by its text.
+        const names = physical(columns, "engine").map((each) => sqlName(each.name));
         const casts = names.map((name) => `count(${name})`).join(" + ");
-        const rounded = integers.map(
+        const castsOrNulls = ["true", ...integers.map((column) => `(${text(column)} IS NULL OR ${isCastable(column)})`)].join(" AND ");
+        const reasons = integers.map(
           (column) =>
-            `CASE WHEN NOT ${isExactInteger(text(column), column.type)} AND TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
+            `CASE WHEN NOT ${isExactInteger(text(column), column.type)} THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
         );
+        const texts = read(files, columns, "text", { ignore_errors: true, filename: true });
         return {
           prepare: [
-            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, true, { ignore_errors: true })} WHERE NOT (${misfit})`,
-            `CREATE TEMP TABLE ${rejects}_count AS SELECT ${casts} AS n FROM ${read(files, columns, false, { store_rejects: true, rejects_table: rejects, rejects_scan: scans, rejects_limit: 0 })}`,
+            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, "text", { ignore_errors: true })} WHERE ${isExact}`,
+            `CREATE TEMP TABLE ${rounded} AS SELECT concat_ws('; ', ${["NULL", ...reasons].join(", ")}) AS reason, ${fileNames(files, "filename")} AS origin, concat_ws(${sqlString(options.delimiter ?? ",")}, ${names.join(", ")}) AS record
+             FROM ${texts} WHERE NOT (${isExact}) AND ${castsOrNulls}`,
+            `CREATE TEMP TABLE ${counts} AS SELECT count(*) AS records, ${casts} AS cells FROM ${read(files, columns, "engine", { store_rejects: true, rejects_table: rejects, rejects_scan: scans, rejects_limit: 0 })}`,
+            // Nothing may vanish between the scans: what the engine took is what is good and what it would have rounded.
+            `SELECT CASE WHEN (SELECT records FROM ${counts}) <> (SELECT count(*) FROM ${good}) + (SELECT count(*) FROM ${rounded}) THEN error('two scans of the same text gave different records') END`,
           ],
           good,
           rejected: `(SELECT string_agg(DISTINCT ${reasonOf("r")}, '; ') AS reason, ${fileNames(files, "any_value(s.file_path)")} || ':' || r.line AS origin, any_value(r.csv_line) AS record
-            FROM ${rejects} r JOIN ${scans} s ON r.scan_id = s.scan_id AND r.file_id = s.file_id GROUP BY r.scan_id, r.file_id, r.line, r.line_byte_position${
-              rounded.length === 0
-                ? ""
-                : ` UNION ALL SELECT * FROM (SELECT concat_ws('; ', ${rounded.join(", ")}) AS reason, ${fileNames(files, "filename")} AS origin, concat_ws(${sqlString(options.delimiter ?? ",")}, ${names.join(", ")}) AS record
-            FROM ${read(files, columns, true, { ignore_errors: true, filename: true })}) WHERE reason <> ''`
-            })`,
-          cleanup: [good, `${rejects}_count`, rejects, scans].map((table) => `DROP TABLE IF EXISTS ${table}`),
+            FROM ${rejects} r JOIN ${scans} s ON r.scan_id = s.scan_id AND r.file_id = s.file_id GROUP BY r.scan_id, r.file_id, r.line, r.line_byte_position
+            UNION ALL SELECT reason, origin, record FROM ${rounded})`,
+          cleanup: [good, rounded, counts, rejects, scans].map((table) => `DROP TABLE IF EXISTS ${table}`),
         };
       },
 
@@ -315,7 +333,8 @@ async function inferDelimited(
   const comment = options.comment ?? present(dialect.comment);
   if (comment !== undefined) settled.comment = comment;
   const dateformat = options.dateformat ?? present(dialect.dateformat);
-  if (dateformat !== undefined) settled.dateformat = dateformat;
+  // The engine reads ISO dates ten percent faster when it is not told that they are.
+  if (dateformat !== undefined && (dateformat !== isoDate || options.dateformat !== undefined)) settled.dateformat = dateformat;
   const timestampformat = options.timestampformat ?? present(dialect.timestampformat);
   if (timestampformat !== undefined) settled.timestampformat = timestampformat;
   const columns = dialect.columns.map(({ type }, index): Column => {
@@ -326,5 +345,29 @@ async function inferDelimited(
     sqlType(wanted[1] as DataType);
     return { name, type: wanted[1] as DataType };
   });
+  const wide = options.wide_integers ?? (await wideIntegers(file, columns, settled, common, engine));
+  if (wide.length > 0) settled.wide_integers = wide;
   return { columns, options: settled };
+}
+
+const isoDate = "%Y-%m-%d";
+
+/** Integer columns in whose first rows a value has more digits than a double holds exactly. */
+async function wideIntegers(
+  file: FileRef,
+  columns: readonly Column[],
+  settled: Inferred["options"],
+  common: Record<string, string | number | boolean | readonly string[] | undefined>,
+  engine: EngineView,
+): Promise<string[]> {
+  const integers = columns.filter((column) => column.type === "long");
+  if (integers.length === 0) return [];
+  const { delimiter, quote, escape, header, skip, comment } = settled as Record<string, string | number | boolean>;
+  const dialect = { auto_detect: false, delim: delimiter, quote, escape, header, skip, comment, ignore_errors: true };
+  const texts = sqlColumns(columns.map(({ name }) => ({ name, type: "VARCHAR" })));
+  const lengths = integers.map((column, index) => `max(length(${sqlName(column.name)})) AS l${index}`);
+  const [row] = await engine.query(
+    `SELECT ${lengths.join(", ")} FROM (SELECT * FROM read_csv(${sqlPaths([file])}, columns = ${texts}${sqlArguments({ ...dialect, ...common })}) LIMIT 2048)`,
+  );
+  return integers.filter((_, index) => Number(row![`l${index}`] ?? 0) > 15).map((column) => column.name);
 }

@@ -81,16 +81,25 @@ export function isInteger(type: DataType): boolean {
 /**
  * The engine rounds text with a fraction when it casts it to an integer: `1.5` would silently become 2. So integers of text formats
  * are read as text; text that is exactly the integer (nearly all) takes the fast way, and what is not an integer fails.
- * Measured: 2–3 % of the time of a CSV scan per integer column in ten.
+ * Measured: 11 % of the time of a CSV scan for four integer columns in sixteen.
  */
 export function exactInteger(text: Sql, type: DataType): Sql {
   const cast = `CAST(${text} AS ${sqlType(type)})`;
   return `CASE WHEN CAST(${cast} AS VARCHAR) = ${text} THEN ${cast} WHEN ${text} IS NULL THEN NULL WHEN ${looksIntegral(text)} THEN ${cast} ELSE error('Could not convert string ''' || ${text} || ''' to an integer without loss') END`;
 }
 
-/** True for text whose cast to an integer loses nothing. Null for null. */
+/**
+ * The same from a double, for columns whose values a double holds exactly: a third of the cost. A fraction or a value of 2^53 and
+ * more fails here; the second reading, by text, then tells which it is.
+ */
+export function integerOfDouble(number: Sql, type: DataType): Sql {
+  const exact = `${number} BETWEEN -9007199254740991 AND 9007199254740991 AND ${number} = trunc(${number})`;
+  return `CASE WHEN ${exact} THEN CAST(${number} AS ${sqlType(type)}) WHEN ${number} IS NULL THEN NULL ELSE error('Could not convert ' || ${number} || ' to an integer without loss') END`;
+}
+
+/** True for text whose cast to an integer loses nothing, and for null. Never null. */
 export function isExactInteger(text: Sql, type: DataType): Sql {
-  return `(${looksIntegral(text)} AND TRY_CAST(${text} AS ${sqlType(type)}) IS NOT NULL)`;
+  return `(${text} IS NULL OR (${looksIntegral(text)} AND TRY_CAST(${text} AS ${sqlType(type)}) IS NOT NULL))`;
 }
 
 function looksIntegral(text: Sql): Sql {

@@ -1,7 +1,6 @@
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError, sqlName, sqlString, type Sql } from "../core/index.ts";
-import { writeArrowFile } from "../feed/arrow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { splitColumn } from "./query.ts";
@@ -62,7 +61,7 @@ export async function exportDataset(
     const temporary = join(lake.scratch, `export-${report.files.length}.${suffix}`);
     const rows =
       copy === undefined
-        ? await writeArrowFile(engine, select, temporary, options.signal)
+        ? await (await import("../feed/arrow.ts")).writeArrowFile(engine, select, temporary, options.signal)
         : await engine.export(select, temporary, copy, options.signal);
     await moveInto(temporary, path);
     report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await fileSha256(path) });

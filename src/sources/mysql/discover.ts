@@ -1,5 +1,5 @@
 import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
-import { formatStream, quoteText, type TableName } from "./names.ts";
+import { formatStream, quoteTable, quoteText, type TableName } from "./names.ts";
 import type { Session, TextRow } from "./session.ts";
 import { mapColumns, type MappedColumn, type ServerColumn } from "./types.ts";
 
@@ -36,6 +36,8 @@ export async function describeTable(session: Session, name: TableName, signal?: 
   const tables = await readTables(session, `${scope} AND TABLE_NAME = ${quoteText(name.table)}`, signal);
   // The catalogue compares without regard to case where the file system does not tell names apart.
   const table = tables.find((other) => other.name.table === name.table) ?? tables[0];
+  // A view whose tables are gone has no columns; reading it says why.
+  if (table?.columns.length === 0) await session.query(`SELECT * FROM ${quoteTable(table.name)} LIMIT 0`, signal);
   if (table === undefined || table.columns.length === 0) {
     const sql = `SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE ${scope} ORDER BY TABLE_NAME`;
     const known = (await session.query(sql, signal)).map((row) => row["name"]!);

@@ -18,6 +18,7 @@ export class Session {
   readonly #connection: Connection;
   readonly #kill: (threadId: number) => Promise<void>;
   #isBroken = false;
+  #result: CsvResult | undefined;
 
   constructor(connection: Connection, settings: Settings, kill: (threadId: number) => Promise<void>) {
     this.#connection = connection;
@@ -96,6 +97,7 @@ export class Session {
   ): AsyncGenerator<Uint8Array, void> {
     if (signal?.aborted) throw stopped(signal);
     const result = new CsvResult(this.#connection as unknown as Wire, sql, forms);
+    this.#result = result;
     let cancelled: Promise<void> | undefined;
     const cancel = (): Promise<void> => (cancelled ??= this.#cancel(result));
     const onAbort = (): void => {
@@ -147,14 +149,18 @@ export class Session {
     });
   }
 
+  /** Ends the statement at the server and waits until it has ended here; when that takes too long, the connection is cut. */
   async #cancel(result: CsvResult): Promise<void> {
     const deadline = setTimeout(() => this.destroy(), killMs);
     try {
-      const drained = result.discard();
-      if (!result.ended) await this.#kill(this.#connection.threadId).catch(() => this.destroy());
-      await drained;
+      const ended = result.discard();
+      const killed = this.#kill(this.#connection.threadId).catch(() => this.destroy());
+      await ended;
       // A kill that came too late hits the next statement: let it hit this one.
-      if (!this.#isBroken) await this.query("DO 0").catch(() => undefined);
+      if (!this.#isBroken) {
+        await killed;
+        await this.#send("DO 0").catch(() => undefined);
+      }
     } finally {
       clearTimeout(deadline);
     }
@@ -173,9 +179,12 @@ export class Session {
     this.destroy();
   }
 
+  /** Cuts the connection. Whoever is reading from it is told so. */
   destroy(): void {
     this.#isBroken = true;
     this.#connection.destroy();
+    (this.#connection as unknown as Wire).stream.destroy();
+    this.#result?.lose(new MillraceError("unreachable", "the connection was cut", { temporary: true }));
   }
 }
 

@@ -75,7 +75,7 @@ export class CsvResult {
         wire.write(commandPacket(sql));
         return false;
       },
-      onResult: (error) => this.#lost(error),
+      onResult: (error) => this.lose(error),
     });
   }
 
@@ -117,7 +117,8 @@ export class CsvResult {
     this.#wire.stream.resume();
   }
 
-  #lost(error: Error): void {
+  /** The connection is gone: nothing more will come. */
+  lose(error: Error): void {
     this.#error ??= error;
     this.#finish();
   }
@@ -135,7 +136,7 @@ export class CsvResult {
     try {
       this.#parse(chunk);
     } catch (error) {
-      this.#lost(error as Error);
+      this.lose(error as Error);
       this.#wire.stream.destroy();
     }
   }

@@ -186,7 +186,7 @@ function convert(json: Sql, type: DataType): Sql {
 function misfit(json: Sql, type: DataType): Sql {
   if (typeof type === "string") {
     if (type === "string") return "false";
-    if (isInteger(type)) return `(NOT ${isNull(json)} AND NOT coalesce(${isExactInteger(text(json), type)}, false))`;
+    if (isInteger(type)) return `(NOT ${isNull(json)} AND NOT ${isExactInteger(text(json), type)})`;
     return `(NOT ${isNull(json)} AND TRY_CAST(${text(json)} AS ${sqlType(type)}) IS NULL)`;
   }
   const wrong = `(NOT ${isNull(json)} AND json_type(${json}) <> '${type.type === "list" ? "ARRAY" : "OBJECT"}')`;

@@ -1,5 +1,7 @@
 import type * as z from "zod";
 import {
+  isMillraceError,
+  MillraceError,
   sqlName,
   type Column,
   type EngineView,
@@ -41,6 +43,7 @@ export function open(options: z.output<typeof parquetOptions>): Format {
         try {
           return await inferParquet(file, engine);
         } catch (error) {
+          if (isMillraceError(error) && error.where.file === file.name) throw error;
           throw unreadable(error, file, "is not Parquet that can be read");
         }
       },
@@ -48,6 +51,7 @@ export function open(options: z.output<typeof parquetOptions>): Format {
   };
 
   async function inferParquet(file: FileRef, engine: EngineView): Promise<Inferred> {
+    await refuseOddVariants(file, engine);
     const rows = await engine.query(
       `SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM ${read([file])})`,
     );
@@ -66,5 +70,33 @@ export function open(options: z.output<typeof parquetOptions>): Format {
       columns,
       options: { names, ...(variants.length === 0 ? {} : { variants }), ...(text.length === 0 ? {} : { text }) },
     };
+  }
+}
+
+/**
+ * Shredded variants whose groups have no `value` (https://github.com/apache/parquet-format/blob/master/VariantShredding.md) end the
+ * engine with a fatal error, after which nothing else can be read (DuckDB 1.5.5). So they are found by the schema alone.
+ */
+async function refuseOddVariants(file: FileRef, engine: EngineView): Promise<void> {
+  const nodes = await engine.query(`SELECT name, num_children AS children FROM parquet_schema(${sqlPaths([file])})`);
+  let position = 0;
+  /** Walks the tree, which lies depth first, and returns whether a variant in it lacks a value. */
+  const isOdd = (withinVariant: boolean): boolean => {
+    const children = Number(nodes[position++]?.["children"] ?? 0);
+    const names: string[] = [];
+    let odd = false;
+    const first = String(nodes[position]?.["name"] ?? "");
+    const variant = withinVariant || (children > 1 && first === "metadata");
+    for (let child = 0; child < children && position < nodes.length; child++) {
+      names.push(String(nodes[position]!["name"]));
+      if (isOdd(variant)) odd = true;
+    }
+    return odd || (variant && names.includes("typed_value") && !names.includes("value"));
+  };
+  if (isOdd(false)) {
+    throw new MillraceError("unsupported", `\`${file.name}\` has shredded variants without their \`value\` column, which cannot be read`, {
+      where: { file: file.name },
+      hint: "write the file again without shredding",
+    });
   }
 }

@@ -11,14 +11,15 @@ export interface News extends Found {
 
 /**
  * What of a file is new against the position; undefined: nothing. Marks in the position what will have been read.
- * `lines` says whether records of the file are lines, so that what was added can be read alone.
+ * `kindOf` says whether records of the file are lines, so
+ * that what was added can be read alone, or whether it is an archive, whose members are looked at one by one.
  * Throws `conflict` for a file that has changed otherwise, unless `changed` says what to do.
  */
 export async function newsOf(
   file: Found,
   position: Position,
   changed: "fail" | "ignore" | "reread",
-  lines: (file: Found) => Promise<boolean>,
+  kindOf: (file: Found) => Promise<"lines" | "archive" | "other">,
 ): Promise<News | undefined> {
   const seen = position.get(file.name);
   if (seen?.size === file.size && seen.modified === file.modified) return undefined;
@@ -33,7 +34,12 @@ export async function newsOf(
     position.set(file.name, { ...now, ...(seen.end === undefined ? {} : { end: seen.end }) });
     return undefined;
   }
-  if (file.size > seen.size && (await etagOf(file.path, seen.size)) === seen.etag && (await lines(file))) {
+  const kind = await kindOf(file);
+  if (kind === "archive") {
+    position.set(file.name, now);
+    return { ...file, etag };
+  }
+  if (kind === "lines" && file.size > seen.size && (await etagOf(file.path, seen.size)) === seen.etag) {
     const from = seen.end ?? seen.size;
     if (await endsLine(file.path, from)) {
       // Whoever appends may be in the middle of a line: it is left for the next time.

@@ -102,13 +102,11 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     };
   };
 
-  const recordsAreLines = async (file: Found): Promise<boolean> => {
+  const kindOf = async (file: Found): Promise<"lines" | "archive" | "other"> => {
     const nature = detect(file.name, await readHead(file.path));
-    return (
-      nature.container === "none" &&
-      (nature.encoding ?? "utf-8") === "utf-8" &&
-      isLines(options.format ?? nature.format ?? "")
-    );
+    if (nature.container === "zip") return "archive";
+    const plain = nature.container === "none" && (nature.encoding ?? "utf-8") === "utf-8";
+    return plain && isLines(options.format ?? nature.format ?? "") ? "lines" : "other";
   };
 
   const readables = async (
@@ -185,7 +183,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       for (const file of await listFiles(patternsOf(request), folder, signal)) {
         throwIfAborted(signal);
         await readable(file);
-        const fresh = await newsOf(file, position, options.changed, recordsAreLines);
+        const fresh = await newsOf(file, position, options.changed, kindOf);
         if (fresh !== undefined) news.push(fresh);
       }
       const items = await readables(news, request, position, signal);

@@ -1,0 +1,101 @@
+import { existsSync, mkdtempSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { spawnSync } from "node:child_process";
+import { expect, test } from "vitest";
+import { isMillraceError, type MillraceError } from "../../src/core/index.ts";
+import { runInSandbox, type SandboxJob } from "../../src/sandbox/index.ts";
+
+const module = new URL("./work/misbehave.ts", import.meta.url);
+const job = (how: string, argument: number | string = "", more: Partial<SandboxJob> = {}): SandboxJob => ({ module, input: [how, argument], file: "data/x.bin", ...more });
+
+async function gather(it: SandboxJob): Promise<{ bytes: number; messages: unknown[] }> {
+  const result = { bytes: 0, messages: [] as unknown[] };
+  for await (const output of runInSandbox(it)) {
+    if (output instanceof Uint8Array) result.bytes += output.length;
+    else result.messages.push(output.message);
+  }
+  return result;
+}
+
+async function failure(it: SandboxJob): Promise<MillraceError> {
+  try {
+    await gather(it);
+  } catch (error) {
+    if (isMillraceError(error)) return error;
+    throw error;
+  }
+  throw new Error("it did not fail");
+}
+
+test("bytes and messages arrive whole and in order", async () => {
+  expect(await gather(job("count", 5000))).toEqual({ bytes: 5_120_000, messages: [{ begin: 5000 }, { end: 5000 }] });
+  expect(await gather(job("print"))).toEqual({ bytes: 7, messages: [] });
+});
+
+test("a child that hangs is killed at the deadline, and names the file", async () => {
+  const started = performance.now();
+  expect(await failure(job("hang", "", { deadlineMs: 300 }))).toMatchObject({ code: "timeout", where: { file: "data/x.bin" } });
+  expect(performance.now() - started).toBeLessThan(2_000);
+});
+
+test("a slow reader is not a hanging child", async () => {
+  let bytes = 0;
+  for await (const output of runInSandbox(job("count", 3000, { deadlineMs: 400 }))) {
+    if (!(output instanceof Uint8Array)) continue;
+    if (bytes === 0) await new Promise((resolve) => setTimeout(resolve, 600));
+    bytes += output.length;
+  }
+  expect(bytes).toBe(3_072_000);
+});
+
+test("memory is bounded, on the heap and beside it", async () => {
+  const memoryBytes = 256 * 1024 ** 2;
+  expect((await gather(job("count", 3, { memoryBytes }))).bytes).toBe(3072);
+  expect(await failure(job("hoard", "", { memoryBytes }))).toMatchObject({ code: "limit", where: { file: "data/x.bin" } });
+  if (existsSync("/usr/bin/prlimit")) {
+    expect(await failure(job("allocate", "", { memoryBytes }))).toMatchObject({ code: "limit", where: { file: "data/x.bin" } });
+  }
+});
+
+test("whatever the death, the answer is an error and the next file is read", async () => {
+  for (const [how, argument] of [["exit", 0], ["exit", 3], ["kill", 0], ["reject", 0]] as const) {
+    expect(`${how}: ${(await failure(job(how, argument))).code}`).toBe(`${how}: parse`);
+    expect((await gather(job("count", 2))).bytes).toBe(2048);
+  }
+});
+
+test("what a parser throws is told, and what it trips over too", async () => {
+  expect((await failure(job("throw", "line 3 is bad"))).message).toBe("`data/x.bin`: line 3 is bad");
+  expect((await failure(job("trip"))).message).toContain("its structure is damaged");
+});
+
+test("an abort ends the work", async () => {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 100);
+  expect((await failure(job("hang", "", { signal: controller.signal }))).code).toBe("aborted");
+  expect((await failure(job("count", 3, { signal: controller.signal }))).code).toBe("aborted");
+});
+
+test("a reader that leaves early leaves nothing running", async () => {
+  for await (const output of runInSandbox(job("count", 10_000_000))) {
+    if (output instanceof Uint8Array) break;
+  }
+  expect((await gather(job("count", 1))).bytes).toBe(1024);
+});
+
+test("no environment, no writing, no network", async () => {
+  process.env["MILLRACE_SANDBOX_TEST"] = "secret";
+  expect((await gather(job("environment"))).messages).toEqual([{ environment: [] }]);
+  const target = join(mkdtempSync(join(tmpdir(), "millrace-sandbox-")), "written");
+  await failure(job("write", target));
+  expect(existsSync(target)).toBe(false);
+  const isolated = spawnSync("unshare", ["--net", "true"]).status === 0 || spawnSync("unshare", ["--user", "--map-current-user", "--net", "true"]).status === 0;
+  if (!isolated) return;
+  const server = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as { port: number };
+  expect((await failure(job("connect", port))).code).toBe("parse");
+  server.close();
+});

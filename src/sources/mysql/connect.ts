@@ -1,3 +1,4 @@
+import { connect as connectSocket, isIP, type Socket } from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import { MillraceError, systemCode, throwIfAborted } from "../../core/index.ts";
 import { mysqlError } from "./errors.ts";
@@ -64,7 +65,7 @@ async function connect(settings: Settings, signal?: AbortSignal): Promise<Connec
 async function login(settings: Settings, tls: boolean, signal?: AbortSignal): Promise<Connection> {
   const { host, port, user, password, database } = settings;
   const connection = mysql.createConnection({
-    ...(host.startsWith("/") ? { socketPath: host } : { host, port }),
+    ...(host.startsWith("/") ? { socketPath: host } : { host, port, stream: () => openSocket(host, port) }),
     user,
     ...(password === undefined ? {} : { password }),
     ...(database === undefined ? {} : { database }),
@@ -93,6 +94,16 @@ async function login(settings: Settings, tls: boolean, signal?: AbortSignal): Pr
   // An error between statements is noticed by the next one; without a listener it would end the process.
   connection.on("error", () => undefined);
   return connection;
+}
+
+function openSocket(host: string, port: number): Socket {
+  const socket = connectSocket(port, host);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true);
+  // mysql2 gives TLS no name for an address, and then Node.js compares the certificate with `localhost` unless the socket
+  // says otherwise: https://github.com/nodejs/node/blob/v24.x/lib/internal/tls/wrap.js (onConnectSecure).
+  if (isIP(host) !== 0) Object.assign(socket, { _host: host });
+  return socket;
 }
 
 function tlsOptions({ ssl, ca, certificate, key }: Settings): NonNullable<Exclude<ConnectionOptions["ssl"], string>> {

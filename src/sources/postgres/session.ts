@@ -1,4 +1,5 @@
 import { connect as connectSocket, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import pg from "pg";
 import { MillraceError, throwIfAborted, type ErrorPlace } from "../../core/index.ts";
@@ -68,6 +69,7 @@ export async function openSession(settings: Settings, signal?: AbortSignal): Pro
     });
   }
   let alive = true;
+  let cancelling: Promise<void> | undefined;
   client.on("end", () => (alive = false));
   client.on("error", () => (alive = false));
 
@@ -105,10 +107,10 @@ export async function openSession(settings: Settings, signal?: AbortSignal): Pro
         modifier: field.dataTypeModifier,
       }));
     },
-    async cancel() {
+    cancel() {
       alive = false;
-      await requestCancel(settings, client, tls);
-      client.connection.stream.destroy();
+      cancelling ??= cancelStatement(settings, client, tls);
+      return cancelling;
     },
     async [Symbol.asyncDispose]() {
       if (!alive) {
@@ -188,6 +190,26 @@ function tlsOptions(settings: Settings): ConnectionOptions {
 }
 
 const cancelDeadlineMs = 800;
+const cancelAgainMs = 100;
+
+/**
+ * Ends what the server does for a connection, and the connection. A request that arrives before the statement has begun is
+ * lost, and a backend that computes does not see that its client has gone: so it is asked until it has answered.
+ */
+async function cancelStatement(settings: Settings, client: pg.Client, tls: boolean): Promise<void> {
+  const deadline = performance.now() + cancelDeadlineMs;
+  const end = new Promise<"ended">((resolve) => {
+    client.connection.once("readyForQuery", () => resolve("ended"));
+    client.once("end", () => resolve("ended"));
+  });
+  const left = (): number => Math.max(0, deadline - performance.now());
+  let state: "ended" | "running" = "running";
+  while (state === "running" && left() > 0) {
+    await Promise.race([requestCancel(settings, client, tls, left()), end]);
+    state = await Promise.race([end, sleep(Math.min(cancelAgainMs, left()), "running" as const)]);
+  }
+  client.connection.stream.destroy();
+}
 
 /**
  * A connection of its own that says which backend is to stop; the server closes it without an answer.
@@ -197,7 +219,7 @@ const cancelDeadlineMs = 800;
  *
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
-async function requestCancel(settings: Settings, client: pg.Client, tls: boolean): Promise<void> {
+async function requestCancel(settings: Settings, client: pg.Client, tls: boolean, deadlineMs: number): Promise<void> {
   const { processID, secretKey } = client as unknown as { processID: number | null; secretKey: number | null };
   if (processID === null || secretKey === null) return;
   const message = Buffer.alloc(16);
@@ -208,11 +230,12 @@ async function requestCancel(settings: Settings, client: pg.Client, tls: boolean
   const { host, port } = settings;
   const socket = host.startsWith("/") ? connectSocket(`${host}/.s.PGSQL.${port}`) : connectSocket(port, host);
   await new Promise<void>((resolve) => {
-    const deadline = setTimeout(() => socket.destroy(), cancelDeadlineMs);
     const finish = (): void => {
       clearTimeout(deadline);
+      socket.destroy();
       resolve();
     };
+    const deadline = setTimeout(finish, deadlineMs);
     const send = (over: Socket): void => {
       over.on("error", () => undefined);
       over.resume();
@@ -229,7 +252,8 @@ async function requestCancel(settings: Settings, client: pg.Client, tls: boolean
       socket.once("data", (answer) => {
         if (answer[0] !== 0x53) return send(socket);
         const secure = connectTls({ socket, ...tlsOptions(settings), host });
-        secure.on("error", () => socket.destroy());
+        secure.on("error", finish);
+        secure.once("close", finish);
         secure.once("secureConnect", () => send(secure));
       });
     });

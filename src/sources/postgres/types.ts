@@ -10,6 +10,8 @@ export interface Mapping {
   encoding?: Encoding;
   /** The value inside a JSON document, for arrays and composites that hold it. */
   json: (expression: string) => string;
+  /** The type inside arrays and composites, where it is another one: JSON has no bytes. */
+  nested?: DataType;
   /** The canonical text that checksums are made of. Absent: the type has none. */
   canonical?: (expression: string) => string;
   /** Minimum and maximum mean the same here and in the dataset. */
@@ -84,8 +86,8 @@ const builtIn: Record<string, Mapping> = {
   bytea: {
     type: "binary",
     encoding: "pg-hex",
-    // The engine reads bytes inside JSON as `\x41\x42`.
-    json: (expression) => `to_json(regexp_replace(encode(${expression}, 'hex'), '(..)', '\\x\\1', 'g'))`,
+    json: toJson,
+    nested: "string",
     canonical: (expression) => `encode(${expression}, 'hex')`,
     ordered: false,
   },
@@ -174,11 +176,10 @@ function mapArray(catalog: TypeCatalog, type: PgType, column: PgColumnType): Map
   const elementType = catalog.get(type.element);
   const base = elementType?.kind === "domain" ? catalog.get(elementType.base) : elementType;
   if (base === undefined || base.kind === "composite" || base.kind === "pseudo") return jsonText;
-  let listed: DataType = { type: "list", element: element.type };
+  let listed: DataType = { type: "list", element: element.nested ?? element.type };
   for (let depth = 1; depth < column.dimensions; depth++) listed = { type: "list", element: listed };
   const json = (expression: string): string => {
     if (base.name === "money") return `to_json((${expression})::numeric[]::text[])`;
-    if (base.name === "bytea") return bytesArray(expression, element);
     // JSON numbers would lose digits of a numeric, and JSON in JSON would not be text any more.
     const beyond = base.builtIn ? arrayBeyond[base.name] : undefined;
     if (beyond !== undefined) {
@@ -202,12 +203,7 @@ const arrayBeyond: Record<string, (array: string) => string> = {
 };
 
 /** Types whose arrays `to_json` renders without loss: numbers as numbers, the rest by their output functions. */
-const plainInJson = new Set("bool int2 int4 int8 float4 float8 text varchar bpchar name inet cidr".split(" "));
-
-function bytesArray(expression: string, element: Mapping): string {
-  const each = element.json("one");
-  return `CASE WHEN (${expression}) IS NOT NULL THEN (SELECT coalesce(json_agg(${each} ORDER BY place), '[]'::json) FROM unnest(${expression}) WITH ORDINALITY AS each_one(one, place)) END`;
-}
+const plainInJson = new Set("bool int2 int4 int8 float4 float8 text varchar bpchar name inet cidr bytea".split(" "));
 
 function mapComposite(catalog: TypeCatalog, type: PgType): Mapping {
   const names = new Set(type.fields.map((field) => field.name.toLowerCase()));
@@ -215,7 +211,7 @@ function mapComposite(catalog: TypeCatalog, type: PgType): Mapping {
   const fields = type.fields.map((field) => ({ name: field.name, mapping: mapType(catalog, field) }));
   const struct: StructType = {
     type: "struct",
-    fields: fields.map(({ name, mapping }) => ({ name, type: mapping.type })),
+    fields: fields.map(({ name, mapping }) => ({ name, type: mapping.nested ?? mapping.type })),
   };
   const json = (expression: string): string => {
     const members = fields.map(({ name, mapping }) => {
@@ -250,7 +246,7 @@ export function overrideType(mapping: Mapping, wanted: string, column: string, t
   const { precision, scale } = digits;
   const select = (expression: string): string => {
     const value = `(${expression})::numeric`;
-    return `CASE WHEN ${value} = round(${value}, ${scale}) THEN round(${value}, ${scale})::text ELSE concat('has more than ${scale} decimals: ', ${expression}) END`;
+    return `CASE WHEN ${value} = round(${value}, ${scale}) THEN round(${value}, ${scale})::text ELSE 'has more than ${scale} decimals: ' || (${expression})::text END`;
   };
   const canonical = (expression: string): string => `round((${expression})::numeric, ${scale})::text`;
   return { ...decimal(precision, scale), select, canonical };

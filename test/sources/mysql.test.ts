@@ -82,6 +82,7 @@ const matrix: Record<string, TypeCase> = {
       ["'2038-01-19 03:14:07.999999'", "2038-01-19 03:14:07.999999+00"],
       ["'1970-01-01 00:00:01'", "1970-01-01 00:00:01+00"],
     ),
+    rejected: ["0"],
   },
   time: simple("time(6)", "string", ["'-838:59:59.999999'", "-838:59:59.999999"], ["'24:00:00'", "24:00:00.000000"]),
   year: simple("year", "int", ["1901", "1901"], ["2155", "2155"], ["'0000'", "0"]),
@@ -128,7 +129,6 @@ async function startSubject(): Promise<SqlSubject> {
     // Names are of the Basic Multilingual Plane.
     takesName: (name) => !/[\u{10000}-\u{10ffff}]/u.test(name),
     types: { long: "bigint", text: "longtext", timestamp: "datetime(6)" },
-    matrix,
     generate: (rows) => `SELECT seq AS n, CONCAT(seq, ' is the number of this row') AS t FROM shop.seq_1_to_${rows}`,
     slow: "SELECT SLEEP(20) AS n, 'x' AS t",
     connections: async () => {
@@ -142,4 +142,12 @@ async function startSubject(): Promise<SqlSubject> {
   };
 }
 
-sourceContract({ name: "mysql", start: startSubject });
+sourceContract({
+  name: "mysql",
+  matrix,
+  start: startSubject,
+  waivers: {
+    "timestamp(6) null (timestamp): what has no place is rejected with a reason, its neighbours arrive":
+      "DuckDB's read_csv turns text that is no timestamptz into null instead of failing",
+  },
+});

@@ -1,4 +1,6 @@
 import type { DuckDBConnection, DuckDBType } from "@duckdb/node-api";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
@@ -76,23 +78,33 @@ export async function copyToParquet(
       await rm(partial, { force: true });
       return [];
     }
-    await syncAs(partial, path);
-    const { size } = await stat(path);
-    return [{ path, rows: Number(row.count), bytes: size, statistics: statisticsOf(row, target.columns) }];
+    const [{ size }, sha256] = await Promise.all([stat(partial), fileSha256(partial), syncFile(partial)]);
+    await renameDurably(partial, path);
+    return [{ path, rows: Number(row.count), bytes: size, sha256, statistics: statisticsOf(row, target.columns) }];
   } catch (error) {
     await rm(partial, { force: true });
     throw error;
   }
 }
 
-/** Durable under its final name: the file's bytes first, then the folder's entry. */
-async function syncAs(from: string, to: string): Promise<void> {
-  const file = await open(from, "r+");
+/** Lower-case hexadecimal SHA-256 of a local file. */
+export async function fileSha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, "r+");
   try {
     await file.sync();
   } finally {
     await file.close();
   }
+}
+
+/** The folder's entry is durable too. */
+async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to);
   const folder = await open(dirname(to), "r");
   try {

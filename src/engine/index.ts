@@ -11,6 +11,7 @@ import { toLossless } from "./values.ts";
 export type { Engine, EngineOptions, Landed, LandRequest } from "./engine.ts";
 export { assetColumns } from "./assets.ts";
 export { canonicalText, columnChecksum } from "./checksum.ts";
+export { fileSha256 } from "./copy.ts";
 export { typeSql } from "./types.ts";
 export { emptyRelation };
 

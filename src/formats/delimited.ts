@@ -268,8 +268,9 @@ async function inferDelimited(
   file: FileRef,
   engine: EngineView,
 ): Promise<Inferred> {
-  const sniff = async (more: Record<string, string | boolean>): Promise<Dialect> => {
-    const { hive_partitioning: _, ...readable } = common;
+  const sniff = async (more: Record<string, string | boolean>, roomy: boolean): Promise<Dialect> => {
+    // Room for the longest line makes the sniffer read far more than it needs; a line that does not fit is met by the second try.
+    const { hive_partitioning: _, max_line_size, buffer_size, ...readable } = common;
     const given = {
       delim: options.delimiter,
       quote: options.quote,
@@ -283,7 +284,7 @@ async function inferDelimited(
     };
     const [row] = await engine.query(
       `SELECT to_json({delimiter: Delimiter, quote: Quote, escape: "Escape", comment: "Comment", skip: SkipRows, header: HasHeader, dateformat: DateFormat, timestampformat: TimestampFormat, columns: "Columns"})::VARCHAR AS dialect
-       FROM sniff_csv(${sqlString(file.path.replace(/[*?[]/g, "[$&]"))}${sqlArguments({ ...given, ...readable, sample_size: options.sample_rows, ...more })})`,
+       FROM sniff_csv(${sqlString(file.path.replace(/[*?[]/g, "[$&]"))}${sqlArguments({ ...given, ...readable, sample_size: options.sample_rows, ...(roomy ? { max_line_size, buffer_size } : {}), ...more })})`,
     );
     return JSON.parse(String(row!.dialect)) as Dialect;
   };
@@ -291,7 +292,7 @@ async function inferDelimited(
   let dialect: Dialect | undefined;
   let failure: unknown;
   try {
-    dialect = await sniff({});
+    dialect = await sniff({}, false).catch(() => sniff({}, true));
   } catch (error) {
     failure = error;
   }
@@ -303,7 +304,7 @@ async function inferDelimited(
     recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
   if (dialect === undefined || (doubtful && options.delimiter === undefined)) {
     try {
-      dialect = await sniff({ ignore_errors: true });
+      dialect = await sniff({ ignore_errors: true }, true);
     } catch (error) {
       failure ??= error;
     }

@@ -1,10 +1,10 @@
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError, sqlName, sqlString, type Sql } from "../core/index.ts";
+import { fileSha256 } from "../engine/index.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { splitColumn } from "./query.ts";
-import { fileSha256 } from "./stage.ts";
 
 export interface ExportOptions {
   /** `parquet`, `csv`, `jsonl`, `arrow`. */

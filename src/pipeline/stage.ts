@@ -1,5 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
@@ -26,13 +25,6 @@ export async function stagingFolder(lake: LakeHandles, dataset: string): Promise
   return folder;
 }
 
-/** Lower-case hexadecimal SHA-256 of a local file. */
-export async function fileSha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  return hash.digest("hex");
-}
-
 /** Brings landed files into the store; their paths are those in the store afterwards. */
 export async function adoptFiles(
   lake: LakeHandles,
@@ -42,9 +34,8 @@ export async function adoptFiles(
   const adopted: StagedFile[] = [];
   for (const file of files) {
     const path = `${dataset}/data/${basename(file.path)}`;
-    const sha256 = await fileSha256(file.path);
     await lake.store.adopt(file.path, path);
-    adopted.push({ ...file, path, sha256 });
+    adopted.push({ ...file, path });
   }
   return adopted;
 }

@@ -42,10 +42,10 @@ async function startRelay(): Promise<{
   /** Bytes that went from the server to the client. */
   passed(): number;
   cutAfter(bytes: number): void;
-  silence(): void;
+  silence(afterBytes?: number): void;
   close(): Promise<void>;
 }> {
-  let [passed, limit, isSilent] = [0, Number.POSITIVE_INFINITY, false];
+  let [passed, limit, audible] = [0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   const sockets = new Set<Socket>();
   const relay = createServer((client) => {
     const upstream = connect(server.port, server.host);
@@ -56,7 +56,7 @@ async function startRelay(): Promise<{
     }
     client.on("data", (bytes) => upstream.write(bytes));
     upstream.on("data", (bytes) => {
-      if (isSilent) return;
+      if (passed >= audible) return;
       const rest = limit - passed;
       const part = bytes.subarray(0, Math.max(0, rest));
       passed += part.length;
@@ -72,7 +72,7 @@ async function startRelay(): Promise<{
     port: (relay.address() as AddressInfo).port,
     passed: () => passed,
     cutAfter: (bytes) => (limit = passed + bytes),
-    silence: () => (isSilent = true),
+    silence: (afterBytes = 0) => (audible = passed + afterBytes),
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => relay.close(resolve));
@@ -175,6 +175,17 @@ describe("a connection that is lost", () => {
     );
     expect(error).toMatchObject({ code: "timeout", temporary: true, hint: expect.stringContaining("readTimeoutMs") });
     await relay.close();
+  });
+
+  test("so is one that does not answer while a run is planned", async () => {
+    for (const afterBytes of [0, 150, 250, 300, 350, 400, 500]) {
+      const relay = await startRelay();
+      await using source = await throughRelay(relay.port, { readTimeoutMs: 200, connectTimeoutMs: 200 });
+      relay.silence(afterBytes);
+      const error = await errorOf(() => source.plan({ query: "SELECT id FROM many" }, {}));
+      expect(error).toMatchObject({ code: "timeout", temporary: true, hint: expect.stringContaining("TimeoutMs`") });
+      await relay.close();
+    }
   });
 
   test("a port that never says a word is given up after `connectTimeoutMs`", async () => {

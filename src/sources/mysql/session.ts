@@ -55,9 +55,9 @@ export class Session {
   /** The columns that a SELECT gives, as the server describes them. It is prepared and not executed. */
   async describe(select: string): Promise<ServerColumn[]> {
     try {
-      return await new Promise((resolve, reject) => {
+      return await this.#answer((resolve, reject) => {
         this.#connection.prepare(select, (error, statement) => {
-          if ((error as Error | null) !== null) return reject(error as Error);
+          if ((error as Error | null) !== null) return reject(error);
           // The typings do not know the columns of a statement.
           const { columns } = statement as unknown as { columns: FieldPacket[] };
           statement.close();
@@ -70,19 +70,30 @@ export class Session {
   }
 
   #send(sql: string): Promise<TextRow[]> {
-    return new Promise((resolve, reject) => {
-      const silence = setTimeout(() => {
-        reject(this.#silent());
-        this.destroy();
-      }, this.settings.readTimeoutMs);
+    return this.#answer((resolve, reject) => {
       const typeCast = (field: { string(): string | null }): string | null => field.string();
       this.#connection.query<RowDataPacket[]>({ sql, typeCast }, (error, rows) => {
-        clearTimeout(silence);
         // The typings promise an error; a result of none is null.
-        if ((error as Error | null) !== null) reject(error as Error);
+        if ((error as Error | null) !== null) reject(error);
         else resolve(Array.isArray(rows) ? (rows as TextRow[]) : []);
       });
     });
+  }
+
+  /** What the server answers; without an answer in time the connection is cut. */
+  async #answer<T>(ask: (resolve: (value: T) => void, reject: (error: unknown) => void) => void): Promise<T> {
+    let silence: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        silence = setTimeout(() => {
+          reject(this.#silent());
+          this.destroy();
+        }, this.settings.readTimeoutMs);
+        ask(resolve, reject);
+      });
+    } finally {
+      clearTimeout(silence);
+    }
   }
 
   /**

@@ -98,6 +98,9 @@ export type DelimitedOptions = z.output<typeof csvOptions>;
 /** How integers are read: as text and as numbers loses nothing, the engine's own cast rounds `1.5` to 2. */
 type Integers = "text" | "number" | "engine";
 
+/** Bytes of the longest record that the dialect is found out with. */
+const longestSampled = 64 * 1024 * 1024;
+
 const recommended = [",", ";", "\t", "|"];
 
 /** A reader of delimited text: CSV (RFC 4180 and its relatives) and TSV. */
@@ -123,7 +126,8 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
     hive_partitioning: false,
   });
 
-  const isWide = (column: Column): boolean => options.wide_integers?.some((name) => sameName(name, column.name)) ?? false;
+  const isWide = (column: Column): boolean =>
+    options.wide_integers?.some((name) => sameName(name, column.name)) ?? false;
 
   /** The columns as they lie in the file, each with the type that it is read with. */
   const physical = (columns: readonly Column[], integers: Integers): { name: string; type: Sql }[] =>
@@ -177,7 +181,7 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         const rounded = temporaryName("rounded");
         const counts = temporaryName("counts");
         const rejects = temporaryName("rejects");
-        const scans = temporaryName("scans");
+        const scans = `${rejects}_scan`;
         const integers = columns.filter((column) => isInteger(column.type) && inFile(column) !== undefined);
         const text = (column: Column): Sql => sqlName(inFile(column)!);
         const isCastable = (column: Column): Sql => `TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL`;
@@ -189,18 +193,27 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         // The engine keeps the line of what it cannot cast itself, so integers are read as such too; what it would only round is told apart by its text.
         const names = physical(columns, "engine").map((each) => sqlName(each.name));
         const casts = names.map((name) => `count(${name})`).join(" + ");
-        const castsOrNulls = ["true", ...integers.map((column) => `(${text(column)} IS NULL OR ${isCastable(column)})`)].join(" AND ");
+        const castsOrNulls = [
+          "true",
+          ...integers.map((column) => `(${text(column)} IS NULL OR ${isCastable(column)})`),
+        ].join(" AND ");
         const reasons = integers.map(
           (column) =>
             `CASE WHEN NOT ${isExactInteger(text(column), column.type)} THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
         );
-        const texts = read(files, columns, "text", { ignore_errors: true, filename: true });
+        // Not `ignore_errors`: it loses the good record behind one with broken quotes (DuckDB 1.5.5).
+        const keep = (name: string): Record<string, string | number | boolean> => ({
+          store_rejects: true,
+          rejects_table: name,
+          rejects_scan: `${name}_scan`,
+          rejects_limit: 0,
+        });
         return {
           prepare: [
-            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, "text", { ignore_errors: true })} WHERE ${isExact}`,
+            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, "text", keep(`${good}_rejects`))} WHERE ${isExact}`,
             `CREATE TEMP TABLE ${rounded} AS SELECT concat_ws('; ', ${["NULL", ...reasons].join(", ")}) AS reason, ${fileNames(files, "filename")} AS origin, concat_ws(${sqlString(options.delimiter ?? ",")}, ${names.join(", ")}) AS record
-             FROM ${texts} WHERE NOT (${isExact}) AND ${castsOrNulls}`,
-            `CREATE TEMP TABLE ${counts} AS SELECT count(*) AS records, ${casts} AS cells FROM ${read(files, columns, "engine", { store_rejects: true, rejects_table: rejects, rejects_scan: scans, rejects_limit: 0 })}`,
+             FROM ${read(files, columns, "text", { ...keep(`${rounded}_rejects`), filename: true })} WHERE NOT (${isExact}) AND ${castsOrNulls}`,
+            `CREATE TEMP TABLE ${counts} AS SELECT count(*) AS records, ${casts} AS cells FROM ${read(files, columns, "engine", keep(rejects))}`,
             // Nothing may vanish between the scans: what the engine took is what is good and what it would have rounded.
             `SELECT CASE WHEN (SELECT records FROM ${counts}) <> (SELECT count(*) FROM ${good}) + (SELECT count(*) FROM ${rounded}) THEN error('two scans of the same text gave different records') END`,
           ],
@@ -208,7 +221,14 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
           rejected: `(SELECT string_agg(DISTINCT ${reasonOf("r")}, '; ') AS reason, ${fileNames(files, "any_value(s.file_path)")} || ':' || r.line AS origin, any_value(r.csv_line) AS record
             FROM ${rejects} r JOIN ${scans} s ON r.scan_id = s.scan_id AND r.file_id = s.file_id GROUP BY r.scan_id, r.file_id, r.line, r.line_byte_position
             UNION ALL SELECT reason, origin, record FROM ${rounded})`,
-          cleanup: [good, rounded, counts, rejects, scans].map((table) => `DROP TABLE IF EXISTS ${table}`),
+          cleanup: [
+            good,
+            rounded,
+            counts,
+            rejects,
+            scans,
+            ...[good, rounded].flatMap((name) => [`${name}_rejects`, `${name}_rejects_scan`]),
+          ].map((table) => `DROP TABLE IF EXISTS ${table}`),
         };
       },
 
@@ -268,7 +288,7 @@ async function inferDelimited(
   file: FileRef,
   engine: EngineView,
 ): Promise<Inferred> {
-  const sniff = async (more: Record<string, string | boolean>, roomy: boolean): Promise<Dialect> => {
+  const sniff = async (more: Record<string, number | boolean>, roomy: boolean): Promise<Dialect> => {
     // Room for the longest line makes the sniffer read far more than it needs; a line that does not fit is met by the second try.
     const { hive_partitioning: _, max_line_size, buffer_size, ...readable } = common;
     const given = {
@@ -291,20 +311,24 @@ async function inferDelimited(
 
   let dialect: Dialect | undefined;
   let failure: unknown;
-  try {
-    dialect = await sniff({}, false).catch(() => sniff({}, true));
-  } catch (error) {
-    failure = error;
-  }
-  // Ragged rows make the engine doubt the delimiter and take each line for one column: ask again for the dialect of most rows.
-  const [only] = dialect?.columns ?? [];
-  const doubtful =
-    dialect !== undefined &&
-    dialect.columns.length === 1 &&
-    recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
-  if (dialect === undefined || (doubtful && options.delimiter === undefined)) {
+  let ragged = false;
+  // Ragged rows make the engine doubt the delimiter and take each line for one column, so it is asked again for the dialect of most
+  // rows; a record that is too long must not hide the dialect of the others.
+  const attempts: { more: Record<string, number | boolean>; roomy: boolean }[] = [
+    { more: {}, roomy: false },
+    { more: {}, roomy: true },
+    { more: { ignore_errors: true }, roomy: true },
+    { more: { ignore_errors: true, max_line_size: longestSampled, buffer_size: 2 * longestSampled }, roomy: false },
+  ];
+  for (const { more, roomy } of attempts) {
+    ragged = more.ignore_errors === true;
     try {
-      dialect = await sniff({ ignore_errors: true }, true);
+      dialect = await sniff(more, roomy);
+      const [only] = dialect.columns;
+      const isDoubtful =
+        dialect.columns.length === 1 &&
+        recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
+      if (!isDoubtful || options.delimiter !== undefined || ragged) break;
     } catch (error) {
       failure ??= error;
     }
@@ -320,7 +344,7 @@ async function inferDelimited(
 
   const present = (text: string | null): string | undefined =>
     text === null || text === "(empty)" || text === "" || text === "\0" ? undefined : text;
-  const quote = options.quote ?? present(dialect.quote) ?? (await unseenQuote(file, options, engine));
+  const quote = options.quote ?? present(dialect.quote) ?? (ragged ? '"' : await unseenQuote(file, options, engine));
   const names = uniqueNames(dialect.columns.map((column) => column.name));
   const settled: Inferred["options"] = {
     delimiter: options.delimiter ?? present(dialect.delimiter) ?? ",",
@@ -335,7 +359,8 @@ async function inferDelimited(
   if (comment !== undefined) settled.comment = comment;
   const dateformat = options.dateformat ?? present(dialect.dateformat);
   // The engine reads ISO dates ten percent faster when it is not told that they are.
-  if (dateformat !== undefined && (dateformat !== isoDate || options.dateformat !== undefined)) settled.dateformat = dateformat;
+  if (dateformat !== undefined && (dateformat !== isoDate || options.dateformat !== undefined))
+    settled.dateformat = dateformat;
   const timestampformat = options.timestampformat ?? present(dialect.timestampformat);
   if (timestampformat !== undefined) settled.timestampformat = timestampformat;
   const columns = dialect.columns.map(({ type }, index): Column => {

@@ -89,12 +89,12 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
   const records = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
 
   /** One JSON value a row, in the order of the file: `value` is its text, `number` counts over all files, `path` is the file. */
-  const values = (files: readonly FileRef[]): Sql => {
+  const values = (files: readonly FileRef[], rejects: Sql, scans: Sql): Sql => {
     // Window functions without partition keep the order of the scan, whatever the session says about insertion order.
     const numbered = "row_number() OVER () AS number, filename AS path";
     return lines
       ? // A delimiter of control characters, which JSON text cannot hold: the line is one value, whatever is in it.
-        `(SELECT value, ${numbered} FROM read_csv(${sqlPaths(files)}, columns = {'value': 'VARCHAR'}, auto_detect = false, header = false, delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, filename = true, max_line_size = ${options.max_object_bytes}, buffer_size = ${options.max_object_bytes * 2}${sqlArguments(raw)}))`
+        `(SELECT value, ${numbered} FROM read_csv(${sqlPaths(files)}, columns = {'value': 'VARCHAR'}, auto_detect = false, header = false, delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, filename = true, store_rejects = true, rejects_table = '${rejects}', rejects_scan = '${scans}', rejects_limit = 0, max_line_size = ${options.max_object_bytes}, buffer_size = ${options.max_object_bytes * 2}${sqlArguments(raw)}))`
       : `(SELECT json::VARCHAR AS value, ${numbered} FROM read_json_objects(${sqlPaths(files)}, format = ${sqlString(structure)}, maximum_object_size = ${options.max_object_bytes}, filename = true${sqlArguments(rest)}))`;
   };
 
@@ -117,6 +117,9 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
 
       tolerant(files, columns): TolerantScan {
         const table = temporaryName("records");
+        const rejects = temporaryName("rejects");
+        const scans = temporaryName("scans");
+        const torn = temporaryName("torn");
         const whole = records === "false";
         const value = (column: Column): Sql =>
           whole ? "document" : `json_extract(document, ${sqlString(jsonPointer(column.name))})`;
@@ -130,11 +133,23 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
         return {
           prepare: [
             `CREATE TEMP TABLE ${table} AS SELECT value, number, path, document, CASE WHEN value IS NULL THEN NULL WHEN document IS NULL THEN 'not valid JSON' ELSE nullif(concat_ws('; ', ${[shape, ...reasons].join(", ")}), '') END AS reason
-             FROM (SELECT number, path, nullif(trim(value, ' ' || chr(9) || chr(13)), '') AS value, CASE WHEN json_valid(value) THEN value::JSON END AS document FROM ${values(files)})`,
+             FROM (SELECT number, path, nullif(trim(value, ' ' || chr(9) || chr(13)), '') AS value, CASE WHEN json_valid(value) THEN value::JSON END AS document FROM ${values(files, rejects, scans)})`,
+            ...(lines
+              ? []
+              : [
+                  `CREATE TEMP TABLE ${rejects} (scan_id INT, file_id INT, line BIGINT, csv_line VARCHAR, error_type VARCHAR)`,
+                  `CREATE TEMP TABLE ${scans} (scan_id INT, file_id INT, file_path VARCHAR)`,
+                ]),
+            // Lines that are no text: a kept line stands behind as many of them as lie before it.
+            `CREATE TEMP TABLE ${torn} AS SELECT path, line, record, reason, line - row_number() OVER (PARTITION BY path ORDER BY line) AS kept_before FROM
+             (SELECT s.file_path AS path, r.line, any_value(r.csv_line) AS record, CASE any_value(r.error_type) WHEN 'INVALID ENCODING' THEN 'wrong encoding' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'record too long (max_object_bytes)' ELSE 'not a line of text' END AS reason
+              FROM ${rejects} r JOIN ${scans} s ON r.scan_id = s.scan_id AND r.file_id = s.file_id GROUP BY s.file_path, r.line)`,
           ],
           good: `(SELECT ${selectList(columns, (column) => convert(value(column), column.type))} FROM ${table} WHERE reason IS NULL AND value IS NOT NULL)`,
-          rejected: `(SELECT reason, ${fileNames(files, "path")} || ':' || (number - first + 1) AS origin, value AS record FROM ${table} JOIN (SELECT path, min(number) AS first FROM ${table} GROUP BY path) USING (path) WHERE reason IS NOT NULL)`,
-          cleanup: [`DROP TABLE IF EXISTS ${table}`],
+          rejected: `(SELECT reason, ${fileNames(files, "path")} || ':' || (kept + (SELECT count(*) FROM ${torn} t WHERE t.path = bad.path AND t.kept_before < bad.kept)) AS origin, value AS record
+            FROM (SELECT reason, path, number - first + 1 AS kept, value FROM ${table} JOIN (SELECT path, min(number) AS first FROM ${table} GROUP BY path) USING (path) WHERE reason IS NOT NULL) bad
+            UNION ALL SELECT reason, ${fileNames(files, "path")} || ':' || line, record FROM ${torn})`,
+          cleanup: [table, rejects, scans, torn].map((each) => `DROP TABLE IF EXISTS ${each}`),
         };
       },
 

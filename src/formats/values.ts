@@ -80,7 +80,7 @@ function cellText(type: DataType, value: unknown): string {
     typeof type === "string" && !(value instanceof Map || value instanceof Pairs || Array.isArray(value))
       ? plainText(value)
       : jsonText(type, value);
-  if (typeof type === "string" && type !== "string") return text;
+  if (text !== "" && typeof type === "string" && type !== "string") return text;
   return text === "" || needsQuotes.test(text) || text !== text.trim() || type === "string"
     ? `"${text.replaceAll('"', '""')}"`
     : text;
@@ -172,8 +172,7 @@ export function timestampText(micros: bigint, zone: boolean): string {
   const days = floorDivide(micros, perDay);
   const date = dateText(Number(days));
   const time = timeText(micros - days * perDay);
-  const suffix = zone ? "+00" : "";
-  return date.endsWith(" (BC)") ? `${date.slice(0, -5)} ${time}${suffix} (BC)` : `${date} ${time}${suffix}`;
+  return `${date} ${time}${zone ? "+00" : ""}`;
 }
 
 /** Nanoseconds to microseconds. Throws `value` when that would lose something. */

@@ -49,9 +49,18 @@ async function perform(module: string, input: unknown[]): Promise<void> {
   await flush();
 }
 
+/** More memory asked for than the limit, or than any buffer may have. */
+function isAllocation(error: unknown): boolean {
+  return (
+    error instanceof RangeError &&
+    /allocat|Invalid (typed )?array length|Cannot create a|larger than|too (large|long)/i.test(error.message)
+  );
+}
+
 /** A parser that trips over damaged bytes throws what a programming error would. */
 function describeFailure(error: unknown): string {
   const message = messageOf(error);
+  if (isAllocation(error)) return `it needs more memory than it may have (${message})`;
   return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
     ? `its structure is damaged (${message})`
     : message;
@@ -71,7 +80,7 @@ for await (const { kind, payload } of readFrames(process.stdin)) {
     await send(
       frame.failed,
       json({
-        code: known ? error.code : "parse",
+        code: known ? error.code : isAllocation(error) ? "limit" : "parse",
         message: (known ? error.message : describeFailure(error)).slice(0, 2000),
         hint: known ? error.hint : undefined,
         where: known ? error.where : undefined,

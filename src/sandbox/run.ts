@@ -69,12 +69,8 @@ interface Failure {
 }
 
 function failureOf(failure: Failure, job: SandboxJob): MillraceError {
-  const heap = /Array buffer allocation failed|Invalid (typed )?array length|Cannot create a (Buffer|string)/i.test(
-    failure.message,
-  );
-  const code = heap ? "limit" : failure.code;
   const named = failure.message.includes(job.file) ? failure.message : `\`${job.file}\`: ${failure.message}`;
-  return new MillraceError(code, named, {
+  return new MillraceError(failure.code, named, {
     where: { ...failure.where, file: job.file },
     ...(failure.hint === undefined ? {} : { hint: failure.hint }),
   });

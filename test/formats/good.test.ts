@@ -31,6 +31,10 @@ const refused: [RegExp, string][] = [
   // What the engine's own reader of Parquet does not know.
   [/^hadoop_lz4_compressed/, "parse"],
   [/^map_no_value\.parquet$/, "parse"],
+  [/^byte_stream_split\.parquet$/, "parse"],
+  // Text that is not UTF-8, and sizes that are not true.
+  [/^invalid\.parquet$/, "parse"],
+  [/^variant_malicious\.parquet$/, "parse"],
   // Shredded variants that the engine does not read, or that would end it.
   [/^case-(087|128)\.parquet$/, "parse"],
   [/^case-(132|138)\.parquet$/, "unsupported"],

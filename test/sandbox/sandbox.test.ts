@@ -8,7 +8,12 @@ import { isMillraceError, type MillraceError } from "../../src/core/index.ts";
 import { runInSandbox, type SandboxJob } from "../../src/sandbox/index.ts";
 
 const module = new URL("./work/misbehave.ts", import.meta.url);
-const job = (how: string, argument: number | string = "", more: Partial<SandboxJob> = {}): SandboxJob => ({ module, input: [how, argument], file: "data/x.bin", ...more });
+const job = (how: string, argument: number | string = "", more: Partial<SandboxJob> = {}): SandboxJob => ({
+  module,
+  input: [how, argument],
+  file: "data/x.bin",
+  ...more,
+});
 
 async function gather(it: SandboxJob): Promise<{ bytes: number; messages: unknown[] }> {
   const result = { bytes: 0, messages: [] as unknown[] };
@@ -36,7 +41,10 @@ test("bytes and messages arrive whole and in order", async () => {
 
 test("a child that hangs is killed at the deadline, and names the file", async () => {
   const started = performance.now();
-  expect(await failure(job("hang", "", { deadlineMs: 300 }))).toMatchObject({ code: "timeout", where: { file: "data/x.bin" } });
+  expect(await failure(job("hang", "", { deadlineMs: 300 }))).toMatchObject({
+    code: "timeout",
+    where: { file: "data/x.bin" },
+  });
   expect(performance.now() - started).toBeLessThan(2_000);
 });
 
@@ -53,14 +61,25 @@ test("a slow reader is not a hanging child", async () => {
 test("memory is bounded, on the heap and beside it", async () => {
   const memoryBytes = 256 * 1024 ** 2;
   expect((await gather(job("count", 3, { memoryBytes }))).bytes).toBe(3072);
-  expect(await failure(job("hoard", "", { memoryBytes }))).toMatchObject({ code: "limit", where: { file: "data/x.bin" } });
+  expect(await failure(job("hoard", "", { memoryBytes }))).toMatchObject({
+    code: "limit",
+    where: { file: "data/x.bin" },
+  });
   if (existsSync("/usr/bin/prlimit")) {
-    expect(await failure(job("allocate", "", { memoryBytes }))).toMatchObject({ code: "limit", where: { file: "data/x.bin" } });
+    expect(await failure(job("allocate", "", { memoryBytes }))).toMatchObject({
+      code: "limit",
+      where: { file: "data/x.bin" },
+    });
   }
 });
 
 test("whatever the death, the answer is an error and the next file is read", async () => {
-  for (const [how, argument] of [["exit", 0], ["exit", 3], ["kill", 0], ["reject", 0]] as const) {
+  for (const [how, argument] of [
+    ["exit", 0],
+    ["exit", 3],
+    ["kill", 0],
+    ["reject", 0],
+  ] as const) {
     expect(`${how}: ${(await failure(job(how, argument))).code}`).toBe(`${how}: parse`);
     expect((await gather(job("count", 2))).bytes).toBe(2048);
   }
@@ -91,7 +110,9 @@ test("no environment, no writing, no network", async () => {
   const target = join(mkdtempSync(join(tmpdir(), "millrace-sandbox-")), "written");
   await failure(job("write", target));
   expect(existsSync(target)).toBe(false);
-  const isolated = spawnSync("unshare", ["--net", "true"]).status === 0 || spawnSync("unshare", ["--user", "--map-current-user", "--net", "true"]).status === 0;
+  const isolated =
+    spawnSync("unshare", ["--net", "true"]).status === 0 ||
+    spawnSync("unshare", ["--user", "--map-current-user", "--net", "true"]).status === 0;
   if (!isolated) return;
   const server = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));

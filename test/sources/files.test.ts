@@ -22,7 +22,15 @@ const ids = async (landing: Landing): Promise<number[]> => {
 
 describe("which files are read", () => {
   test("files, folders, globs and lists, each file once, hidden ones never", async () => {
-    for (const name of ["a.csv", "b.csv", "deep/c.csv", "deep/er/d.csv", "_SUCCESS", ".hidden.csv", "deep/_temporary/e.csv"]) {
+    for (const name of [
+      "a.csv",
+      "b.csv",
+      "deep/c.csv",
+      "deep/er/d.csv",
+      "_SUCCESS",
+      ".hidden.csv",
+      "deep/_temporary/e.csv",
+    ]) {
       await bench.file(`which/${name}`, `id\n${"abcde".indexOf(name.at(-5)!)}\n`);
     }
     expect(await ids(await bench.land({ path: "which/a.csv" }))).toEqual([0]);
@@ -34,7 +42,21 @@ describe("which files are read", () => {
   });
 
   test("names with every kind of character", async () => {
-    const names = ["sp ace.csv", "quo'te\".csv", "ünï.csv", "new\nline.csv", "glob[1]*.csv", "que?.csv", "back\\slash.csv", "back\\[x]*.csv", "{a,b}.csv", "-dash.csv", "%20.csv", "$HOME.csv", "s3:.csv"];
+    const names = [
+      "sp ace.csv",
+      "quo'te\".csv",
+      "ünï.csv",
+      "new\nline.csv",
+      "glob[1]*.csv",
+      "que?.csv",
+      "back\\slash.csv",
+      "back\\[x]*.csv",
+      "{a,b}.csv",
+      "-dash.csv",
+      "%20.csv",
+      "$HOME.csv",
+      "s3:.csv",
+    ];
     for (const [index, name] of names.entries()) {
       await bench.file(`odd/${name}`, `id,text\n${index},${index}\nx,\n`);
       const landing = await bench.land({ path: `odd/${name}`, options: { types: { id: "long" } } });
@@ -50,8 +72,12 @@ describe("which files are read", () => {
     expect(await bench.refusal({ path: "out/im" })).toMatchObject({ code: "not-found", hint: "did you mean `in`?" });
     expect(await bench.refusal({ path: "out/*.parquet" })).toMatchObject({ code: "not-found" });
     expect(await bench.refusal({ path: "nowhere/*.csv" })).toMatchObject({ code: "not-found" });
-    expect(await bench.refusal({ path: "out/in" }, { request: { stream: "../secret.csv" } })).toMatchObject({ code: "permission" });
-    expect(await bench.refusal({ path: "out/in" }, { request: { query: "select 1" } })).toMatchObject({ code: "unsupported" });
+    expect(await bench.refusal({ path: "out/in" }, { request: { stream: "../secret.csv" } })).toMatchObject({
+      code: "permission",
+    });
+    expect(await bench.refusal({ path: "out/in" }, { request: { query: "select 1" } })).toMatchObject({
+      code: "unsupported",
+    });
     expect(await bench.refusal({})).toMatchObject({ code: "config" });
     await symlink("../secret.csv", join(bench.folder, "out/in/link.csv"));
     expect(await bench.refusal({ path: "out/in" })).toMatchObject({ code: "permission" });
@@ -63,9 +89,15 @@ describe("which files are read", () => {
     await bench.file("streams/events.ndjson.gz", gzipSync('{"at":"2024-01-01"}\n'));
     await bench.file("streams/broken.parquet", "PAR1");
     const driver = await source.load();
-    await using files = await driver.open(filesOptions.parse({ path: "streams" }), { connection: "files", folder: bench.folder, engine: bench.engine, scratch: join(bench.folder, ".scratch") });
+    await using files = await driver.open(filesOptions.parse({ path: "streams" }), {
+      connection: "files",
+      folder: bench.folder,
+      engine: bench.engine,
+      scratch: join(bench.folder, ".scratch"),
+    });
     const found = [];
-    for await (const { name, columns, bytes } of files.streams()) found.push([name, columns.map((column) => `${column.name} ${String(column.type)}`).join(", "), bytes]);
+    for await (const { name, columns, bytes } of files.streams())
+      found.push([name, columns.map((column) => `${column.name} ${String(column.type)}`).join(", "), bytes]);
     expect(found).toEqual([
       ["*.parquet", "", 4],
       ["*.ndjson.gz", "at date", 40],
@@ -76,10 +108,21 @@ describe("which files are read", () => {
 
   test("options that do not exist are named", async () => {
     await bench.file("options.csv", "id\n1\n");
-    expect(await bench.refusal({ path: "options.csv", options: { delimeter: ";" } })).toMatchObject({ code: "config", message: expect.stringContaining("did you mean `delimiter`?") as string });
-    expect(await bench.refusal({ path: "options.csv", format: "cvs" })).toMatchObject({ code: "config", hint: "did you mean `csv`?" });
-    expect(await bench.refusal({ path: "options.csv", options: { types: { id: "bigint" } } })).toMatchObject({ code: "config" });
-    expect(await bench.refusal({ path: "options.csv" }, { request: { columns: ["ix"] } })).toMatchObject({ code: "config", hint: "did you mean `id`?" });
+    expect(await bench.refusal({ path: "options.csv", options: { delimeter: ";" } })).toMatchObject({
+      code: "config",
+      message: expect.stringContaining("did you mean `delimiter`?") as string,
+    });
+    expect(await bench.refusal({ path: "options.csv", format: "cvs" })).toMatchObject({
+      code: "config",
+      hint: "did you mean `csv`?",
+    });
+    expect(await bench.refusal({ path: "options.csv", options: { types: { id: "bigint" } } })).toMatchObject({
+      code: "config",
+    });
+    expect(await bench.refusal({ path: "options.csv" }, { request: { columns: ["ix"] } })).toMatchObject({
+      code: "config",
+      hint: "did you mean `id`?",
+    });
   });
 });
 
@@ -126,12 +169,17 @@ describe("only what is new", () => {
     const first = await bench.land({ path: "changed.csv" });
     for (const content of ["id\n1\n3\n", "id\n1\n", "id\n7\n2\n3\n"]) {
       await writeFile(path, content);
-      expect(await bench.refusal({ path: "changed.csv" }, { after: at(first) })).toMatchObject({ code: "conflict", where: { file: "changed.csv" } });
+      expect(await bench.refusal({ path: "changed.csv" }, { after: at(first) })).toMatchObject({
+        code: "conflict",
+        where: { file: "changed.csv" },
+      });
     }
     const ignored = await bench.land({ path: "changed.csv", changed: "ignore" }, { after: at(first) });
     expect(ignored.plan.parts).toEqual([]);
     expect((await bench.land({ path: "changed.csv" }, { after: at(ignored) })).plan.parts).toEqual([]);
-    expect(await ids(await bench.land({ path: "changed.csv", changed: "reread" }, { after: at(first) }))).toEqual([2, 3, 7]);
+    expect(await ids(await bench.land({ path: "changed.csv", changed: "reread" }, { after: at(first) }))).toEqual([
+      2, 3, 7,
+    ]);
   });
 
   test("a document that grew is a change", async () => {
@@ -145,23 +193,34 @@ describe("only what is new", () => {
     await bench.file("meanwhile.csv", "id\n1\n");
     await bench.file("meanwhile.json", '[{"id":1}]');
     const driver = await source.load();
-    const context = { connection: "files", folder: bench.folder, engine: bench.engine, scratch: join(bench.folder, ".scratch") };
+    const context = {
+      connection: "files",
+      folder: bench.folder,
+      engine: bench.engine,
+      scratch: join(bench.folder, ".scratch"),
+    };
     await using files = await driver.open(filesOptions.parse({ path: ["meanwhile.csv", "meanwhile.json"] }), context);
     const { parts } = await files.plan({}, {});
     await appendFile(join(bench.folder, "meanwhile.csv"), "2\n");
     await appendFile(join(bench.folder, "meanwhile.json"), " ");
     const payload = await files.read(parts[0]!, {}, {});
     expect(payload).toMatchObject({ form: "files", files: [{ name: "meanwhile.csv" }] });
-    const [row] = await bench.engine.query(`SELECT count(*) AS n FROM read_csv('${(payload as { files: { path: string }[] }).files[0]!.path}', header = true)`);
+    const [row] = await bench.engine.query(
+      `SELECT count(*) AS n FROM read_csv('${(payload as { files: { path: string }[] }).files[0]!.path}', header = true)`,
+    );
     expect(Number(row!["n"])).toBe(1);
-    await expect(files.read(parts[1]!, {}, {})).rejects.toMatchObject({ code: "conflict", where: { file: "meanwhile.json" } });
+    await expect(files.read(parts[1]!, {}, {})).rejects.toMatchObject({
+      code: "conflict",
+      where: { file: "meanwhile.json" },
+    });
     await rm(join(bench.folder, "meanwhile.json"));
     await expect(files.read(parts[1]!, {}, {})).rejects.toMatchObject({ code: "not-found" });
   });
 
   test("beyond 10,000 files the cursor keeps hashes, and still knows each", () => {
     const position = new Position(undefined);
-    for (let index = 0; index < 10_500; index++) position.set(`file-${index}.csv`, { size: index, modified: 1, etag: "e" });
+    for (let index = 0; index < 10_500; index++)
+      position.set(`file-${index}.csv`, { size: index, modified: 1, etag: "e" });
     const again = new Position(JSON.parse(JSON.stringify(position.toCursor())) as Cursor);
     expect(again.get("file-0.csv")).toEqual({ size: 0, modified: 1, etag: "e" });
     expect(again.get("file-10499.csv")?.size).toBe(10_499);
@@ -184,7 +243,12 @@ describe("columns", () => {
     await bench.file("mixed/2.csv", "v;id;w\n1.5;2;2024-01-01\n");
     await bench.file("mixed/3.ndjson", '{"id":3,"v":null,"extra":[1]}\n');
     const landing = await bench.land({ path: "mixed" });
-    expect(landing.columns.map((column) => `${column.name} ${formatType(column.type)}`)).toEqual(["id long", "v double", "w date", "extra list<long>"]);
+    expect(landing.columns.map((column) => `${column.name} ${formatType(column.type)}`)).toEqual([
+      "id long",
+      "v double",
+      "w date",
+      "extra list<long>",
+    ]);
     expect(await bench.rows(landing, "id")).toEqual([
       { id: 1n, v: 10, w: null, extra: null },
       { id: 2n, v: 1.5, w: "2024-01-01", extra: null },
@@ -202,10 +266,12 @@ describe("columns", () => {
       { id: 2n, code: null, note: "x" },
       { id: 5n, code: 6n, note: null },
     ]);
-    expect(second.rejected.map((record) => record.reason).toSorted()).toEqual([
-      expect.stringContaining("Could not convert string \"abc\"") as string,
-      "column `code`: `1.5` is not an integer",
-    ].toSorted());
+    expect(second.rejected.map((record) => record.reason).toSorted()).toEqual(
+      [
+        expect.stringContaining('Could not convert string "abc"') as string,
+        "column `code`: `1.5` is not an integer",
+      ].toSorted(),
+    );
     expect(second.read).toBe(4);
   });
 
@@ -226,8 +292,16 @@ describe("columns", () => {
   });
 
   test("parquet files of different widths are read as the wider", async () => {
-    await bench.engine.export("SELECT 1::INTEGER AS id, 1.5::FLOAT AS v", join(bench.folder, "widths/1.pq").replace("widths/", "w1-"), "FORMAT parquet");
-    await bench.engine.export("SELECT 9007199254740993::BIGINT AS id, 2.5::DOUBLE AS v, true AS b", join(bench.folder, "w2-.pq"), "FORMAT parquet");
+    await bench.engine.export(
+      "SELECT 1::INTEGER AS id, 1.5::FLOAT AS v",
+      join(bench.folder, "widths/1.pq").replace("widths/", "w1-"),
+      "FORMAT parquet",
+    );
+    await bench.engine.export(
+      "SELECT 9007199254740993::BIGINT AS id, 2.5::DOUBLE AS v, true AS b",
+      join(bench.folder, "w2-.pq"),
+      "FORMAT parquet",
+    );
     const landing = await bench.land({ path: "w*.pq" });
     expect(await bench.rows(landing, "id")).toEqual([
       { id: 1n, v: 1.5, b: null },
@@ -244,7 +318,8 @@ describe("columns", () => {
 
 describe("parts", () => {
   test("are of about the size asked for, in the order of the names, and together all", async () => {
-    for (let index = 0; index < 20; index++) await bench.file(`parts/${String(index).padStart(2, "0")}.csv`, `id\n${index}\n`);
+    for (let index = 0; index < 20; index++)
+      await bench.file(`parts/${String(index).padStart(2, "0")}.csv`, `id\n${index}\n`);
     const landing = await bench.land({ path: "parts" }, { request: { partBytes: 20 } });
     expect(landing.plan.parts.length).toBeGreaterThan(4);
     expect(landing.plan.parts.map((part) => part.id)).toEqual(landing.plan.parts.map((part) => part.id).toSorted());
@@ -255,13 +330,16 @@ describe("parts", () => {
 });
 
 describe("wrapped files", () => {
-  const csv = "id,text\n1,ä\n2,\"b\nc\"\n";
+  const csv = 'id,text\n1,ä\n2,"b\nc"\n';
   const rows = [
     { id: 1n, text: "ä" },
     { id: 2n, text: "b\nc" },
   ];
   // What bzip2 1.0.8 makes of it.
-  const bzip2 = Buffer.from("QlpoOTFBWSZTWYg7C44AAAfZlAAQEAQwAB4gBEAEAAgAIAAijRjI1MQAAKU+EAk6jl0yC+2C7kinChIRB2FxwA==", "base64");
+  const bzip2 = Buffer.from(
+    "QlpoOTFBWSZTWYg7C44AAAfZlAAQEAQwAB4gBEAEAAgAIAAijRjI1MQAAKU+EAk6jl0yC+2C7kinChIRB2FxwA==",
+    "base64",
+  );
   test("gzip, zstd, bzip2, zip and UTF-16 are known by their content", async () => {
     const wrapped: Record<string, Uint8Array> = {
       "w.csv.gz": gzipSync(csv),
@@ -284,8 +362,15 @@ describe("wrapped files", () => {
     const latin = await bench.file("latin.csv", Buffer.from(csv, "latin1"));
     expect(await bench.rows(await bench.land({ path: latin, options: { encoding: "latin1" } }), "id")).toEqual(rows);
     const wrong = await bench.land({ path: latin });
-    expect(wrong.rejected).toMatchObject([{ origin: "latin.csv:2", reason: expect.stringContaining("wrong encoding") as string }]);
-    expect(await bench.refusal({ path: await bench.file("not-sjis.csv", Buffer.from([0x61, 0x0a, 0xff, 0xff, 0x0a])), options: { encoding: "shift_jis" } })).toMatchObject({ code: "parse", where: { file: "not-sjis.csv" } });
+    expect(wrong.rejected).toMatchObject([
+      { origin: "latin.csv:2", reason: expect.stringContaining("wrong encoding") as string },
+    ]);
+    expect(
+      await bench.refusal({
+        path: await bench.file("not-sjis.csv", Buffer.from([0x61, 0x0a, 0xff, 0xff, 0x0a])),
+        options: { encoding: "shift_jis" },
+      }),
+    ).toMatchObject({ code: "parse", where: { file: "not-sjis.csv" } });
   });
 
   test("json in every wrapping", async () => {
@@ -299,7 +384,10 @@ describe("wrapped files", () => {
       "j.zip": zip({ "a.json": json }),
     })) {
       await bench.file(`wrapped-json/${name}`, bytes);
-      expect({ name, rows: await bench.rows(await bench.land({ path: `wrapped-json/${name}` })) }).toEqual({ name, rows: [{ id: 9007199254740993n }] });
+      expect({ name, rows: await bench.rows(await bench.land({ path: `wrapped-json/${name}` })) }).toEqual({
+        name,
+        rows: [{ id: 9007199254740993n }],
+      });
     }
   });
 
@@ -311,7 +399,10 @@ describe("wrapped files", () => {
     const second = await bench.land({ path: "members.zip" }, { after: at(first) });
     expect(await ids(second)).toEqual([3]);
     await bench.file("members.zip", zip({ "1.csv": "id\n9\n" }));
-    expect(await bench.refusal({ path: "members.zip" }, { after: at(second) })).toMatchObject({ code: "conflict", where: { file: "members.zip!1.csv" } });
+    expect(await bench.refusal({ path: "members.zip" }, { after: at(second) })).toMatchObject({
+      code: "conflict",
+      where: { file: "members.zip!1.csv" },
+    });
   });
 
   test("bombs, cut files and archives with tricks are refused", async () => {
@@ -319,7 +410,16 @@ describe("wrapped files", () => {
     const cases: [string, Uint8Array, string][] = [
       ["bomb.json.gz", gzipSync(zeros), "limit"],
       ["bomb.zip", zip({ "a.csv": zeros }), "limit"],
-      ["bomb.xlsx", zip({ "[Content_Types].xml": "<x/>", "_rels/.rels": '<Relationships><Relationship Id="1" Type="x/officeDocument" Target="xl/workbook.xml"/></Relationships>', "xl/workbook.xml": `<workbook>${" ".repeat(50_000_000)}` }), "limit"],
+      [
+        "bomb.xlsx",
+        zip({
+          "[Content_Types].xml": "<x/>",
+          "_rels/.rels":
+            '<Relationships><Relationship Id="1" Type="x/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+          "xl/workbook.xml": `<workbook>${" ".repeat(50_000_000)}`,
+        }),
+        "limit",
+      ],
       ["cut.csv.bz2", bzip2.subarray(0, -4), "parse"],
       ["flipped.csv.bz2", bzip2.map((byte, index) => (index === 30 ? byte ^ 1 : byte)), "parse"],
       ["cut.json.gz", gzipSync("[1,2,3]").subarray(0, -9), "parse"],

@@ -1,7 +1,10 @@
 import { crc32, deflateRawSync } from "node:zlib";
 
 /** A zip archive, written entry by entry: APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12, 4.3.16. `mode` is that of Unix. */
-export function zip(entries: Record<string, string | Uint8Array>, options: { mode?: number; crc?: number } = {}): Buffer {
+export function zip(
+  entries: Record<string, string | Uint8Array>,
+  options: { mode?: number; crc?: number } = {},
+): Buffer {
   const bodies: Buffer[] = [];
   const directory: Buffer[] = [];
   let offset = 0;

@@ -94,9 +94,13 @@ async function refuseOddVariants(file: FileRef, engine: EngineView): Promise<voi
     return odd || (variant && names.includes("typed_value") && !names.includes("value"));
   };
   if (isOdd(false)) {
-    throw new MillraceError("unsupported", `\`${file.name}\` has shredded variants without their \`value\` column, which cannot be read`, {
-      where: { file: file.name },
-      hint: "write the file again without shredding",
-    });
+    throw new MillraceError(
+      "unsupported",
+      `\`${file.name}\` has shredded variants without their \`value\` column, which cannot be read`,
+      {
+        where: { file: file.name },
+        hint: "write the file again without shredding",
+      },
+    );
   }
 }

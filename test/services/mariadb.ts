@@ -60,6 +60,8 @@ export async function startMariadb(settings: readonly string[] = []): Promise<Ma
       "--no-defaults",
       ...account,
       `--datadir=${data}`,
+      // Two that start at once must not take each other's temporary tables away.
+      `--tmpdir=${folder}`,
       "--skip-test-db",
       "--auth-root-authentication-method=normal",
       "--skip-name-resolve",
@@ -94,6 +96,7 @@ export async function startMariadb(settings: readonly string[] = []): Promise<Ma
         "--no-defaults",
         ...account,
         `--datadir=${data}`,
+        `--tmpdir=${folder}`,
         `--socket=${socket}`,
         `--port=${port}`,
         `--pid-file=${join(folder, "server.pid")}`,

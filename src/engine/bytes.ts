@@ -63,15 +63,17 @@ export function scanOfPipe(payload: Bytes, path: string): Sql {
   const encodings = payload.encodings ?? {};
   const encoded = (column: Column): Encoding | undefined =>
     Object.hasOwn(encodings, column.name) ? encodings[column.name] : undefined;
-  const columns = columnMap(payload.columns, (column) =>
-    encoded(column) === undefined ? typeSql(column.type) : "VARCHAR",
-  );
+  // The engine's CSV reader makes null of an instant that it cannot parse; a cast of its text fails instead.
+  const asText = (column: Column): boolean =>
+    encoded(column) !== undefined || (payload.format === "csv" && column.type === "timestamptz");
+  const columns = columnMap(payload.columns, (column) => (asText(column) ? "VARCHAR" : typeSql(column.type)));
   const scan = payload.format === "csv" ? readCsv(path, columns) : readNdjson(path, columns);
-  if (!payload.columns.some((column) => encoded(column) !== undefined)) return scan;
+  if (!payload.columns.some(asText)) return scan;
   const list = payload.columns.map((column) => {
     const name = sqlName(column.name);
     const encoding = encoded(column);
-    return encoding === undefined ? name : `${decode(name, column, encoding, true)} AS ${name}`;
+    if (encoding !== undefined) return `${decode(name, column, encoding, true)} AS ${name}`;
+    return asText(column) ? `CAST(${name} AS ${typeSql(column.type)}) AS ${name}` : name;
   });
   return `(SELECT ${list.join(", ")} FROM ${scan})`;
 }

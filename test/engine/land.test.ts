@@ -112,6 +112,16 @@ describe("bytes as CSV", () => {
     expect(JSON.parse(landed.rejected[0]!.record)).toHaveProperty("id");
   });
 
+  test.each(["timestamptz", "timestamp", "date", "time", "uuid", "boolean", "decimal(10,2)", "double", "int"] as const)(
+    "text that is no %s is never taken for null",
+    async (type) => {
+      const one: Column[] = [{ name: "value", type }];
+      const payload = (): Payload => ({ form: "bytes", format: "csv", columns: one, chunks: chunks("0000-00-00 00:00:00\n") });
+      await expect(land(payload(), one)).rejects.toMatchObject({ code: "parse" });
+      expect(await land(payload(), one, { tolerant: true })).toMatchObject({ read: 1, written: 0, rejected: [{ record: expect.stringContaining("0000") }] });
+    },
+  );
+
   test("a source that counts more than what arrived is an error, never a short dataset", async () => {
     const simple: Column[] = [{ name: "id", type: "int" }];
     const payload: Payload = { form: "bytes", format: "csv", columns: simple, chunks: chunks("1\n2\n"), rows: () => 3 };

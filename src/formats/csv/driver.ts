@@ -1,5 +1,6 @@
 import type { Format } from "../../core/index.ts";
-import { openDelimited, type DelimitedOptions } from "../delimited.ts";
+import type { DelimitedOptions } from "../delimited-options.ts";
+import { openDelimited } from "../delimited.ts";
 
 export function open(options: DelimitedOptions): Format {
   return openDelimited(options, "FORMAT csv, HEADER");

@@ -1,5 +1,5 @@
 import { defineFormat } from "../../core/index.ts";
-import { csvOptions } from "../delimited.ts";
+import { csvOptions } from "../delimited-options.ts";
 
 export default defineFormat({
   name: "csv",

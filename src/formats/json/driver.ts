@@ -1,6 +1,7 @@
 import { open as openFile } from "node:fs/promises";
 import { MillraceError, type FileRef, type Format, type Inferred } from "../../core/index.ts";
-import { openJson, type JsonOptions } from "../json-text.ts";
+import type { JsonOptions } from "../json-options.ts";
+import { openJson } from "../json-text.ts";
 
 export function open(options: JsonOptions): Format {
   const format = openJson(options, false);

@@ -1,5 +1,6 @@
 import type { Format } from "../../core/index.ts";
-import { openJson, type JsonOptions } from "../json-text.ts";
+import type { JsonOptions } from "../json-options.ts";
+import { openJson } from "../json-text.ts";
 
 export function open(options: JsonOptions): Format {
   return openJson(options, true);

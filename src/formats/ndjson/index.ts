@@ -1,5 +1,5 @@
 import { defineFormat } from "../../core/index.ts";
-import { jsonOptions } from "../json-text.ts";
+import { jsonOptions } from "../json-options.ts";
 
 export default defineFormat({
   name: "ndjson",

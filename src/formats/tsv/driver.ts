@@ -1,6 +1,7 @@
 import type * as z from "zod";
 import type { Format, Inferred } from "../../core/index.ts";
-import { openDelimited, type tsvOptions } from "../delimited.ts";
+import type { tsvOptions } from "../delimited-options.ts";
+import { openDelimited } from "../delimited.ts";
 
 export function open(options: z.output<typeof tsvOptions>): Format {
   const format = openDelimited({ ...options, delimiter: "\t" }, "FORMAT csv, HEADER, DELIMITER '\t'");

@@ -1,5 +1,5 @@
 import { defineFormat } from "../../core/index.ts";
-import { tsvOptions } from "../delimited.ts";
+import { tsvOptions } from "../delimited-options.ts";
 
 export default defineFormat({
   name: "tsv",

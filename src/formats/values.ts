@@ -34,7 +34,7 @@ function plainText(value: unknown): string {
   if (typeof value === "number") return numberText(value);
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex");
   if (typeof value === "object") return jsonText("string", value);
-  return String(value);
+  return String(value as boolean | bigint);
 }
 
 function jsonString(text: string): string {

@@ -20,7 +20,7 @@ async function send(kind: FrameKind, payload: Uint8Array): Promise<void> {
 }
 
 function json(value: unknown): Buffer {
-  return Buffer.from(JSON.stringify(value) ?? "null");
+  return Buffer.from(JSON.stringify(value));
 }
 
 async function perform(module: string, input: unknown[]): Promise<void> {

@@ -42,13 +42,15 @@ function isolationPrefix(): string[] {
 /** What Node 24 maps writably before it runs a line, measured as 575 MiB; the limit counts it though it is hardly touched. */
 const baselineBytes = 768 * 1024 ** 2;
 
-let limiter: string | undefined | null = null;
+let limiter: string[] | undefined;
 
 function limitPrefix(memoryBytes: number): string[] {
-  limiter ??= ["/usr/bin/prlimit", "/bin/prlimit", "/usr/local/bin/prlimit"].find((path) => existsSync(path));
-  if (limiter === undefined || limiter === null) return [];
+  limiter ??= ["/usr/bin/prlimit", "/bin/prlimit", "/usr/local/bin/prlimit"]
+    .filter((path) => existsSync(path))
+    .slice(0, 1);
+  if (limiter.length === 0) return [];
   // Beyond V8's heap, buffers and decompressors need room; a core dump of somebody's data must not be left behind.
-  return [limiter, `--data=${memoryBytes + baselineBytes}`, "--core=0", "--"];
+  return [...limiter, `--data=${memoryBytes + baselineBytes}`, "--core=0", "--"];
 }
 
 function start(memoryBytes: number): Child {

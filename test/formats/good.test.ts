@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isMillraceError, type MillraceError } from "../../src/core/index.ts";
+import { formatType, isMillraceError, type MillraceError } from "../../src/core/index.ts";
 import { factsOf, haveCorpora, openBench, type Bench, type Fact, type Landing } from "./landing.ts";
 
 let bench: Bench;
@@ -144,8 +144,8 @@ describe.skipIf(!haveCorpora)("good files land with the rows and columns that ar
       if (!("plan" in outcome)) continue;
       for (const [name, stated] of fact.columns ?? []) {
         const column = outcome.columns.find((each) => each.name === name);
-        if (types[stated] !== undefined && !types[stated].includes(String(column?.type)))
-          wrong.push(`${fact.name}.${name}: ${String(column?.type)} instead of ${stated}`);
+        if (types[stated] !== undefined && !types[stated].includes(formatType(column!.type)))
+          wrong.push(`${fact.name}.${name}: ${formatType(column!.type)} instead of ${stated}`);
       }
     }
     expect(wrong).toEqual([]);

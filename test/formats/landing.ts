@@ -103,7 +103,7 @@ export async function openBench(): Promise<Bench> {
     try {
       return await attempt(false);
     } catch (error) {
-      const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(String(part.spec["format"]));
+      const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(part.spec["format"] as string);
       if (!converted || !isMillraceError(error) || error.code !== "parse") throw error;
       return attempt(true);
     }

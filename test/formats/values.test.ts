@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { once } from "node:events";
 import * as arrow from "apache-arrow";
 import avro from "avsc";
@@ -45,12 +47,12 @@ describe("csv", () => {
   test("ragged rows and broken quotes are rejected with file, line and text", async () => {
     const landing = await land('a,b,c\n1,2,3\n4,5\n6,7,8,9\n10,11,"x"y\n12,13,14\n');
     expect(await bench.rows(landing, "a")).toMatchObject([{ a: 1n }, { a: 12n }]);
-    expect(landing.rejected.map(({ origin, record }) => [origin, record]).toSorted()).toEqual([
-      ["x.csv:3", "4,5"],
-      ["x.csv:4", "6,7,8,9"],
-      ["x.csv:5", '10,11,"x"y'],
+    expect(landing.rejected.map(({ origin, record }) => `${origin} ${record}`).toSorted()).toEqual([
+      "x.csv:3 4,5",
+      "x.csv:4 6,7,8,9",
+      'x.csv:5 10,11,"x"y',
     ]);
-    expect(landing.rejected.map(({ reason }) => reason.split(":")[0]).toSorted()).toEqual([
+    expect(landing.rejected.map(({ reason }) => reason.split(":", 1).join()).toSorted()).toEqual([
       "broken quotes",
       "too few values",
       "too many values",
@@ -282,12 +284,21 @@ test("arrow keeps every value of every type", async () => {
 });
 
 test.skipIf(!haveCorpora)("arrow times and decimals are exact, nanoseconds are not rounded", async () => {
-  const decimals = await bench.land({
-    path: join(corpora, "good/tables/arrow-ipc/cpp-21.0.0-generated_decimal.stream"),
-  });
-  expect(shape(decimals)[0]).toBe("f0 decimal(3,2)");
-  const [first] = await bench.rows(decimals);
-  expect(String(first!["f35"] ?? "0.00")).toMatch(/^-?\d+\.\d{2}$/);
+  const folder = join(corpora, "good/tables/arrow-ipc");
+  const decimals = await bench.land({ path: join(folder, "cpp-21.0.0-generated_decimal.stream") });
+  const stated = JSON.parse(
+    gunzipSync(readFileSync(join(folder, "cpp-21.0.0-generated_decimal.json.gz"))).toString(),
+  ) as {
+    batches: { columns: { name: string; VALIDITY: number[]; DATA: string[] }[] }[];
+  };
+  const rows = await bench.rows(decimals);
+  for (const { name } of decimals.columns) {
+    const values = stated.batches.flatMap(({ columns }) => {
+      const { VALIDITY, DATA } = columns.find((column) => column.name === name)!;
+      return DATA.map((unscaled, index) => (VALIDITY[index] === 1 ? decimalText(BigInt(unscaled), 2) : null));
+    });
+    expect({ name, values: rows.map((row) => row[name]) }).toEqual({ name, values });
+  }
   const times = await bench.land({
     path: join(corpora, "good/tables/arrow-ipc/1.0.0-littleendian-generated_datetime.stream"),
   });

@@ -97,7 +97,7 @@ describe("which files are read", () => {
     });
     const found = [];
     for await (const { name, columns, bytes } of files.streams())
-      found.push([name, columns.map((column) => `${column.name} ${String(column.type)}`).join(", "), bytes]);
+      found.push([name, columns.map((column) => `${column.name} ${formatType(column.type)}`).join(", "), bytes]);
     expect(found).toEqual([
       ["*.parquet", "", 4],
       ["*.ndjson.gz", "at date", 40],

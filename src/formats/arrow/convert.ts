@@ -85,7 +85,8 @@ async function openReader(file: FileRef): Promise<arrow.RecordBatchReader | arro
   if (size <= wholeBytes) {
     const reader = arrow.RecordBatchReader.from(new Uint8Array(await readFile(file.path)));
     reader.open({ autoDestroy: true });
-    if (reader.schema === undefined) throw new MillraceError("parse", "it has no schema");
+    // The library's type does not say that a file without a schema message has none.
+    if ((reader.schema as arrow.Schema | undefined) === undefined) throw new MillraceError("parse", "it has no schema");
     return reader;
   }
   const handle = await open(file.path);

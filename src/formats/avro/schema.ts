@@ -167,7 +167,7 @@ function fieldOf(
     case "fixed":
       return { type: "binary", convert: asIs };
     default:
-      return fieldOf(String(type), named, namespace, open);
+      return fieldOf(type as string, named, namespace, open);
   }
 }
 

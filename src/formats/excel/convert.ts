@@ -1,4 +1,5 @@
 import {
+  formatType,
   isMillraceError,
   MillraceError,
   messageOf,
@@ -210,7 +211,7 @@ function valueOf(cell: Cell | undefined, column: Column, date1904: boolean, opti
   if (cell.kind === "iso" && typeOfCell(cell) === type) return cell.text.replace(/^T/, "");
   throw new MillraceError(
     "value",
-    `column \`${column.name}\`: \`${(textOf(cell, date1904) ?? "").slice(0, 200)}\` is not ${String(type)}`,
+    `column \`${column.name}\`: \`${(textOf(cell, date1904) ?? "").slice(0, 200)}\` is not ${formatType(type)}`,
   );
 }
 

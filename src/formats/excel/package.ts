@@ -109,11 +109,16 @@ export async function openPackage(path: string): Promise<Package> {
           });
         },
       };
-      for await (const _ of parse(file, handler)) void _;
+      await drain(parse(file, handler));
       return relations;
     },
     close: () => archive.close(),
   };
+}
+
+/** Reads to the end. */
+export async function drain(steps: AsyncGenerator<void, void, undefined>): Promise<void> {
+  while (!(await steps.next()).done);
 }
 
 /** Some producers write every name with a prefix. */

@@ -1,5 +1,5 @@
 import { MillraceError, suggestion } from "../../core/index.ts";
-import type { Handler, Package } from "./package.ts";
+import { drain, type Handler, type Package } from "./package.ts";
 
 /** What the value of a cell is, before it is brought into a column. */
 export type Cell =
@@ -33,7 +33,7 @@ export async function openWorkbook(parts: Package, wanted: string | number | und
     throw new MillraceError("parse", "it is no workbook: it has no `xl/workbook.xml`", { hint: "save it as .xlsx" });
   const sheets: { name: string; id: string }[] = [];
   let date1904 = false;
-  await drain(parts, workbook, {
+  await readPart(parts, workbook, {
     open(name, attributes) {
       if (name === "workbookPr") date1904 = ["1", "true"].includes(attributes.date1904 ?? "");
       if (name !== "sheet") return;
@@ -71,8 +71,8 @@ export async function openWorkbook(parts: Package, wanted: string | number | und
   return { date1904, rows: () => readRows(parts, sheet.part, kinds, shared) };
 }
 
-async function drain(parts: Package, part: string, handler: Handler): Promise<void> {
-  for await (const _ of parts.parse(part, handler)) void _;
+async function readPart(parts: Package, part: string, handler: Handler): Promise<void> {
+  await drain(parts.parse(part, handler));
 }
 
 type NumberKind = "number" | "date" | "time" | "timestamp";
@@ -106,7 +106,7 @@ async function readStyles(parts: Package, part: string): Promise<NumberKind[]> {
   const custom = new Map<number, NumberKind>();
   const kinds: NumberKind[] = [];
   let inCells = false;
-  await drain(parts, part, {
+  await readPart(parts, part, {
     open(name, attributes) {
       if (name === "numFmt") custom.set(Number(attributes.numFmtId), formatKind(attributes.formatCode ?? ""));
       else if (name === "cellXfs") inCells = true;
@@ -128,7 +128,7 @@ async function readStrings(parts: Package, part: string): Promise<string[]> {
   let total = 0;
   let inText = false;
   let phonetic = 0;
-  await drain(parts, part, {
+  await readPart(parts, part, {
     open(name) {
       if (name === "si") text = "";
       else if (name === "rPh") phonetic++;
@@ -220,7 +220,6 @@ async function* readRows(
     },
   };
   for await (const _ of parts.parse(part, handler)) {
-    void _;
     const rows = ready;
     ready = [];
     yield* rows;

@@ -85,8 +85,7 @@ async function refuseOddVariants(file: FileRef, engine: EngineView): Promise<voi
     const children = Number(nodes[position++]?.["children"] ?? 0);
     const names: string[] = [];
     let odd = false;
-    const first = String(nodes[position]?.["name"] ?? "");
-    const variant = withinVariant || (children > 1 && first === "metadata");
+    const variant = withinVariant || (children > 1 && nodes[position]?.["name"] === "metadata");
     for (let child = 0; child < children && position < nodes.length; child++) {
       names.push(String(nodes[position]!["name"]));
       if (isOdd(variant)) odd = true;

@@ -1,14 +1,12 @@
-import { access, constants, stat } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { dirname, extname, join, posix, resolve, sep } from "node:path";
 import {
   MillraceError,
   systemCode,
   throwIfAborted,
   type Column,
-  type Cursor,
   type CursorValue,
   type FileRef,
-  type Part,
   type Payload,
   type Plan,
   type ReadRequest,
@@ -21,31 +19,13 @@ import { chooseColumns, mergeColumns } from "./columns.ts";
 import { convertFile } from "./convert.ts";
 import { detect, formatOfName, readHead } from "./detect.ts";
 import { isLines, openFormat, type FormatOptions } from "./formats.ts";
-import { etagOf, Position } from "./identity.ts";
+import { Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
 import { listFiles, nameOf, type Found } from "./list.ts";
-import { readablesOf, type Readable, type Wrapping } from "./members.ts";
+import { readablesOf, type Readable } from "./members.ts";
 import { configuredPaths, globBase, globCharacters, ownScratch } from "./scratch.ts";
+import { partsOf, unchanged, type PartSpec } from "./parts.ts";
 import { fileRef, lookInto } from "./shapes.ts";
-
-/** What a part says of one file. */
-interface PartFile {
-  path: string;
-  name: string;
-  size: number;
-  modified: number;
-  etag: string;
-  /** Bytes of the file on disk; of a member, those of its archive. */
-  diskSize: number;
-  wrapping: Wrapping;
-}
-
-interface PartSpec {
-  format: string;
-  options: FormatOptions;
-  columns: Column[];
-  files: PartFile[];
-}
 
 export async function open(options: FilesOptions, context: SourceContext): Promise<Source> {
   const { engine } = context;
@@ -263,59 +243,4 @@ async function readable(file: Found): Promise<void> {
       cause,
     });
   }
-}
-
-/**
- * Holds a file to what the plan saw. One of lines that has only grown since is cut to what it was, so that a log can be read while
- * it is written. Throws `conflict` for any other change.
- */
-async function unchanged(file: PartFile, lines: boolean): Promise<Wrapping> {
-  const { wrapping, path, name } = file;
-  const now = await stat(path).catch((cause: unknown) => {
-    throw new MillraceError("not-found", `\`${name}\` was there when the run was planned and is gone now`, {
-      where: { file: name },
-      cause,
-    });
-  });
-  if (now.size === file.diskSize && Math.trunc(now.mtimeMs) === file.modified) return wrapping;
-  const growing =
-    lines && wrapping.container === "none" && wrapping.encoding === undefined && now.size >= file.diskSize;
-  if (growing && (await etagOf(path, file.diskSize)) === file.etag) {
-    return wrapping.from === undefined ? { ...wrapping, from: 0, to: file.diskSize } : wrapping;
-  }
-  throw new MillraceError(
-    "conflict",
-    `\`${name}\` has changed since the run was planned (${file.diskSize} bytes then, ${now.size} now)`,
-    {
-      where: { file: name },
-      hint: "run again with `--fresh`, once nobody writes to the file",
-    },
-  );
-}
-
-/** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part. */
-function partsOf(
-  shape: { format: string; options: FormatOptions; readables: Readable[] },
-  columns: Column[],
-  partBytes: number,
-): Omit<Part, "id">[] {
-  const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(shape.format);
-  const parts: Omit<Part, "id">[] = [];
-  let files: PartFile[] = [];
-  let bytes = 0;
-  const close = (): void => {
-    if (files.length === 0) return;
-    const spec: PartSpec = { format: shape.format, options: shape.options, columns, files };
-    parts.push({ spec: spec as unknown as Part["spec"], bytes });
-    files = [];
-    bytes = 0;
-  };
-  for (const { path, name, size, modified, etag, diskSize, wrapping } of shape.readables) {
-    const length = wrapping.from === undefined ? size : wrapping.to! - wrapping.from;
-    if (files.length > 0 && (converted || bytes + length > partBytes)) close();
-    files.push({ path, name, size, modified, etag, diskSize, wrapping });
-    bytes += length;
-  }
-  close();
-  return parts;
 }

@@ -75,7 +75,7 @@ export class Position {
     if (cursor !== undefined && cursor.version !== 1) {
       throw new MillraceError(
         "unsupported",
-        `the cursor of the files has version ${String(cursor.version)}; this build knows 1`,
+        `the cursor of the files has version ${JSON.stringify(cursor.version)}; this build knows 1`,
         {
           hint: "use the version of Millrace that wrote it, or a newer one",
         },

@@ -62,9 +62,7 @@ async function* expand(pattern: string, folder: string): AsyncGenerator<string> 
     throw new MillraceError("not-found", `\`${pattern}\` does not exist`, {
       where: { file: pattern },
       hint:
-        siblings.length > 0
-          ? suggestion(basename(literal), siblings.sort())
-          : `relative paths are taken from \`${folder}\``,
+        siblings.length > 0 ? suggestion(basename(literal), siblings) : `relative paths are taken from \`${folder}\``,
     });
   }
   const base = resolve(folder, globBase(pattern));

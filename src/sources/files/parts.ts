@@ -1,0 +1,79 @@
+import { stat } from "node:fs/promises";
+import { MillraceError, type Column, type Part } from "../../core/index.ts";
+import type { FormatOptions } from "./formats.ts";
+import { etagOf } from "./identity.ts";
+import type { Readable, Wrapping } from "./members.ts";
+
+/** What a part says of one file. */
+export interface PartFile {
+  path: string;
+  name: string;
+  size: number;
+  modified: number;
+  etag: string;
+  /** Bytes of the file on disk; of a member, those of its archive. */
+  diskSize: number;
+  wrapping: Wrapping;
+}
+
+export interface PartSpec {
+  format: string;
+  options: FormatOptions;
+  columns: Column[];
+  files: PartFile[];
+}
+
+/**
+ * Holds a file to what the plan saw. One of lines that has only grown since is cut to what it was, so that a log can be read while
+ * it is written. Throws `conflict` for any other change.
+ */
+export async function unchanged(file: PartFile, lines: boolean): Promise<Wrapping> {
+  const { wrapping, path, name } = file;
+  const now = await stat(path).catch((cause: unknown) => {
+    throw new MillraceError("not-found", `\`${name}\` was there when the run was planned and is gone now`, {
+      where: { file: name },
+      cause,
+    });
+  });
+  if (now.size === file.diskSize && Math.trunc(now.mtimeMs) === file.modified) return wrapping;
+  const growing =
+    lines && wrapping.container === "none" && wrapping.encoding === undefined && now.size >= file.diskSize;
+  if (growing && (await etagOf(path, file.diskSize)) === file.etag) {
+    return wrapping.from === undefined ? { ...wrapping, from: 0, to: file.diskSize } : wrapping;
+  }
+  throw new MillraceError(
+    "conflict",
+    `\`${name}\` has changed since the run was planned (${file.diskSize} bytes then, ${now.size} now)`,
+    {
+      where: { file: name },
+      hint: "run again with `--fresh`, once nobody writes to the file",
+    },
+  );
+}
+
+/** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part. */
+export function partsOf(
+  shape: { format: string; options: FormatOptions; readables: Readable[] },
+  columns: Column[],
+  partBytes: number,
+): Omit<Part, "id">[] {
+  const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(shape.format);
+  const parts: Omit<Part, "id">[] = [];
+  let files: PartFile[] = [];
+  let bytes = 0;
+  const close = (): void => {
+    if (files.length === 0) return;
+    const spec: PartSpec = { format: shape.format, options: shape.options, columns, files };
+    parts.push({ spec: spec as unknown as Part["spec"], bytes });
+    files = [];
+    bytes = 0;
+  };
+  for (const { path, name, size, modified, etag, diskSize, wrapping } of shape.readables) {
+    const length = wrapping.from === undefined ? size : wrapping.to! - wrapping.from;
+    if (files.length > 0 && (converted || bytes + length > partBytes)) close();
+    files.push({ path, name, size, modified, etag, diskSize, wrapping });
+    bytes += length;
+  }
+  close();
+  return parts;
+}

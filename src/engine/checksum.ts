@@ -6,7 +6,10 @@ import { parseDecimal, type DataType, type Sql } from "../core/index.ts";
  */
 export function canonicalText(column: Sql, type: DataType): Sql | undefined {
   if (typeof type !== "string") return undefined;
-  if (parseDecimal(type)) return `${column}::VARCHAR`;
+  const decimal = parseDecimal(type);
+  // The engine leaves out the zero before the point where the type has room for none.
+  if (decimal && decimal.precision === decimal.scale) return `regexp_replace(${column}::VARCHAR, '^(-?)\\.', '\\10.')`;
+  if (decimal) return `${column}::VARCHAR`;
   switch (type) {
     case "float":
     case "double":

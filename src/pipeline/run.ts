@@ -6,7 +6,7 @@ import type { LakeHandles } from "./lake.ts";
 import { datasetOf, planRun, type Planned } from "./plan.ts";
 import { publish, publishRejected, supersede, type Published } from "./publish.ts";
 import type { RunProgress, RunReport } from "./report.ts";
-import { finishRun, runToken, type PartResult, type RunPlan } from "./runs.ts";
+import { finishRun, isCancelled, runToken, type PartResult, type RunPlan } from "./runs.ts";
 import { stagePart } from "./stage.ts";
 
 export interface RunOptions {
@@ -173,6 +173,12 @@ async function conclude(
   if (flow.split !== undefined) report.splits = await countSplits(lake, flow.split.into, plan, audited);
   if (!audited.failed) {
     progress("publish");
+    if (await isCancelled(lake.store, plan.run)) {
+      throw new MillraceError("conflict", `the run \`${plan.run}\` was given up by another process`, {
+        where: { run: plan.run, dataset: plan.dataset },
+        hint: `millrace run ${plan.flow}`,
+      });
+    }
     await publishRejected(lake, plan, rejectedFiles);
     const published = await publish(lake, flow, plan, audited, await summaryOf(lake, flow, plan, report), signal);
     complete(report, published);

@@ -146,8 +146,5 @@ sourceContract({
   name: "mysql",
   matrix,
   start: startSubject,
-  waivers: {
-    "timestamp(6) null (timestamp): what has no place is rejected with a reason, its neighbours arrive":
-      "DuckDB's read_csv turns text that is no timestamptz into null instead of failing",
-  },
+  waivers: {},
 });

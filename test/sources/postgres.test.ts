@@ -239,16 +239,9 @@ async function start(): Promise<SqlSubject> {
   };
 }
 
-const decimalText =
-  "the engine writes a decimal without digits before the point as `.5`, and its checksum is made of that";
 sourceContract({
   name: "postgres",
   matrix,
   start,
-  waivers: {
-    "numeric(5,5) (numeric_below_one) keeps its values": decimalText,
-    "numeric(3,5) (numeric_tiny) keeps its values": decimalText,
-    "timestamptz (timestamptz): what has no place is rejected with a reason, its neighbours arrive":
-      "DuckDB's read_csv turns text that is no timestamptz into null instead of failing",
-  },
+  waivers: {},
 });

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { asMillraceError } from "../../core/index.ts";
 import { listArchive, unpack, type Container } from "../../sandbox/index.ts";
 import { detect, headBytes, readHead, stripContainer, formatOfName } from "./detect.ts";
 import type { FilesOptions } from "./index.ts";
+import { makeScratch } from "./scratch.ts";
 
 /** How the bytes of a readable file come out of the file on disk. Survives JSON. */
 export type Wrapping = {
@@ -161,7 +162,7 @@ export async function materialise(
     )
   )
     return target;
-  await mkdir(scratch, { recursive: true });
+  makeScratch(scratch);
   const partial = `${target}.${process.pid}.partial`;
   const { from, to } = wrapping;
   const content =

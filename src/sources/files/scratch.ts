@@ -1,4 +1,5 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import type { FilesOptions } from "./index.ts";
@@ -20,17 +21,25 @@ export function globBase(pattern: string): string {
   return base === "" ? (absolute ? "/" : ".") : base;
 }
 
-let own: string | undefined;
+// A name that nobody can guess; the folder is made when there is something to unpack.
+const own = join(tmpdir(), `millrace-files-${randomUUID()}`);
+let isMade = false;
 
-/** A folder of this process for what must be unpacked, readable by nobody else, removed when the process ends. */
+/** The name of a folder of this process for what must be unpacked. */
 export function ownScratch(): string {
-  if (own === undefined) {
-    const folder = mkdtempSync(join(tmpdir(), "millrace-files-"));
-    chmodSync(folder, 0o700);
-    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-    own = folder;
-  }
   return own;
+}
+
+/** Makes a scratch folder; the process's own is readable by nobody else and removed when the process ends. */
+export function makeScratch(folder: string): void {
+  if (folder !== own) {
+    mkdirSync(folder, { recursive: true });
+    return;
+  }
+  if (isMade) return;
+  mkdirSync(own, { mode: 0o700 });
+  isMade = true;
+  process.once("exit", () => rmSync(own, { recursive: true, force: true }));
 }
 
 /** What the engine must be let into: the files, the fixed part of globs, and the folder for unpacked files. */

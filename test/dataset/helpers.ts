@@ -1,19 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import {
-  type Column,
-  type DataType,
-  type LeafStatistics,
-  type StagedFile,
-  type Store,
-  sqlName,
-  sqlString,
-} from "../../src/core/index.ts";
+import type { Column, StagedFile, Store } from "../../src/core/index.ts";
 import type { Dataset } from "../../src/dataset/index.ts";
-import { toIcebergSchema } from "../../src/core/iceberg-schema.ts";
 import { type Engine, openEngine } from "../../src/engine/index.ts";
 import * as fileSystem from "../../src/stores/fs/driver.ts";
 
@@ -43,71 +34,17 @@ export async function query(sql: string): Promise<Record<string, unknown>[]> {
   }
 }
 
-function fieldIds(type: DataType, id: number | undefined): string {
-  if (typeof type === "string") return String(id);
-  const parts = [`__duckdb_field_id: ${id}`];
-  if (type.type === "struct")
-    for (const field of type.fields) parts.push(`${sqlName(field.name)}: ${fieldIds(field.type, field.id)}`);
-  else if (type.type === "list") parts.push(`element: ${fieldIds(type.element, type.elementId)}`);
-  else parts.push(`key: ${fieldIds(type.key, type.keyId)}`, `value: ${fieldIds(type.value, type.valueId)}`);
-  return `{${parts.join(", ")}}`;
-}
-
-function leafIds(columns: readonly Column[]): Map<string, number> {
-  const ids = new Map<string, number>();
-  const visit = (path: string, type: DataType, id: number | undefined): void => {
-    if (typeof type === "string") ids.set(path, id!);
-    else if (type.type === "struct")
-      for (const field of type.fields) visit(`${path}.${sqlName(field.name)}`, field.type, field.id);
-    else if (type.type === "list") visit(`${path}."element"`, type.element, type.elementId);
-    else {
-      visit(`${path}."key"`, type.key, type.keyId);
-      visit(`${path}."value"`, type.value, type.valueId);
-    }
-  };
-  for (const column of columns) visit(sqlName(column.name), column.type, column.id);
-  return ids;
-}
-
-/** Writes the rows of a SELECT as a local Parquet file with field ids; `path` of the result is local. */
-async function writeParquet(select: string, columns: readonly Column[], local: string): Promise<StagedFile> {
-  const ids = columns.map((column) => `${sqlName(column.name)}: ${fieldIds(column.type, column.id)}`);
-  const schema = JSON.stringify(toIcebergSchema(columns, 0));
-  const [result] = await query(
-    `COPY (${select}) TO ${sqlString(local)} (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(", ")}}, ` +
-      `KV_METADATA {'iceberg.schema': ${sqlString(schema)}}, RETURN_STATS)`,
-  );
-  const leaves = leafIds(columns);
-  const statistics: Record<number, LeafStatistics> = {};
-  const facts = result!["column_statistics"] as { key: string; value: { key: string; value: string }[] }[];
-  for (const { key, value } of facts) {
-    const known = Object.fromEntries(value.map((entry) => [entry.key, entry.value]));
-    const leaf: LeafStatistics = {
-      values: Number(known["num_values"]),
-      nulls: Number(known["null_count"] ?? 0),
-      bytes: Number(known["column_size_bytes"]),
-    };
-    if (known["min"] !== undefined) leaf.min = known["min"];
-    if (known["max"] !== undefined) leaf.max = known["max"];
-    if (known["has_nan"] !== undefined) leaf.nan = known["has_nan"] === "true";
-    const id = leaves.get(key);
-    if (id !== undefined) statistics[id] = leaf;
-  }
-  const bytes = await readFile(local);
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  return { path: local, rows: Number(result!["count"]), bytes: bytes.length, sha256, statistics };
-}
-
 /** Writes the rows of a SELECT as a data file of the dataset, with the field ids of `columns`. */
 export async function stage(
   dataset: Dataset,
   select: string,
   columns: readonly Column[] = dataset.columns(),
 ): Promise<StagedFile> {
-  const local = join(tmpdir(), `millrace-${randomUUID()}.parquet`);
-  const file = await writeParquet(select, columns, local);
+  const engine = await real();
+  const [file] = await engine.write(select, { columns: [...columns], folder: tmpdir(), prefix: `millrace-${randomUUID()}` });
+  if (file === undefined) throw new Error(`no rows to stage: ${select}`);
   const path = `${dataset.folder}/data/${randomUUID()}.parquet`;
-  await dataset.store.adopt(local, path);
+  await dataset.store.adopt(file.path, path);
   return { ...file, path };
 }
 
@@ -138,16 +75,6 @@ export async function closeEngine(): Promise<void> {
   await (await opened)?.[Symbol.asyncDispose]();
   opened = undefined;
 }
-
-/** `write` of this one puts the schema into the Parquet files too, where icebird looks for it. */
-export const engineForIcebird: Engine = {
-  query,
-  async write(select, request) {
-    const names = request.columns.map((column) => sqlName(column.name)).join(", ");
-    const local = join(request.folder, `${request.prefix}-0.parquet`);
-    return [await writeParquet(`SELECT ${names} FROM (${select}) AS t`, request.columns, local)];
-  },
-} satisfies Partial<Engine> as unknown as Engine;
 
 /** Rows of a version of the dataset, by its own relation. */
 export async function rowsOf(

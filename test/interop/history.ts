@@ -1,6 +1,6 @@
 import { type Column, type PrimitiveType, sqlName } from "../../src/core/index.ts";
 import { type Dataset, compactDataset, mergeChange } from "../../src/dataset/index.ts";
-import { type Workplace, append, engine as realEngine, query, stage } from "../dataset/helpers.ts";
+import { type Workplace, append, engine, query, stage } from "../dataset/helpers.ts";
 import { openCatalog } from "../../src/dataset/index.ts";
 
 /** Every type of a dataset. Spark has no time of day, so it can be left out. */
@@ -78,7 +78,6 @@ export async function datasetWithHistory(
   place: Workplace,
   name: string,
   withTime: boolean,
-  engine = realEngine,
 ): Promise<Dataset> {
   const dataset = await openCatalog(place.store).create(name, firstColumns(withTime));
   await append(dataset, rows(0, 1000, dataset.columns(), "first"));

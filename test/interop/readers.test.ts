@@ -4,7 +4,7 @@ import { icebergMetadata, icebergRead } from "icebird";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatType } from "../../src/core/index.ts";
 import { type Dataset, openCatalog, openTable } from "../../src/dataset/index.ts";
-import { type Workplace, closeEngine, engineForIcebird, query, workplace } from "../dataset/helpers.ts";
+import { type Workplace, closeEngine, query, workplace } from "../dataset/helpers.ts";
 import { type PythonEnvironment, mavenJar, pythonEnvironment, runPython } from "../services/python.ts";
 import { checksums, datasetWithHistory } from "./history.ts";
 
@@ -125,7 +125,7 @@ test("Spark reads the same, and Millrace reads on after Spark has written", { ti
 });
 
 test("icebird reads the same", async () => {
-  const subject = await datasetWithHistory(place, "for_icebird", false, engineForIcebird);
+  const subject = await datasetWithHistory(place, "for_icebird", false);
   const original = globalThis.fetch;
   // icebird fetches everything; here its addresses are paths of this machine.
   globalThis.fetch = async (input, init) => {

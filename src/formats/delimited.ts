@@ -13,7 +13,7 @@ import {
   exactInteger,
   integerOfDouble,
   fileNames,
-  isExactInteger,
+  isExact,
   isInteger,
   sameName,
   selectList,
@@ -53,11 +53,16 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
   const isWide = (column: Column): boolean =>
     options.wide_integers?.some((name) => sameName(name, column.name)) ?? false;
 
+  /** The engine's reader makes null of an instant that it cannot parse; the cast of its text fails instead. */
+  const isInstant = (column: Column): boolean =>
+    column.type === "timestamptz" && (options.timestampformat === undefined || options.timestampformat === "");
+
   /** The columns as they lie in the file, each with the type that it is read with. */
   const physical = (columns: readonly Column[], integers: Integers): { name: string; type: Sql }[] =>
     (options.names ?? columns.map((column) => column.name)).map((name) => {
       const column = columns.find((each) => sameName(each.name, name));
-      if (column === undefined || typeof column.type !== "string") return { name, type: "VARCHAR" };
+      if (column === undefined || typeof column.type !== "string" || isInstant(column))
+        return { name, type: "VARCHAR" };
       if (!isInteger(column.type) || integers === "engine") return { name, type: sqlType(column.type) };
       return { name, type: integers === "number" && !isWide(column) ? "DOUBLE" : "VARCHAR" };
     });
@@ -94,6 +99,7 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         const list = selectList(columns, (column) => {
           const name = inFile(column);
           if (name === undefined) return undefined;
+          if (isInstant(column)) return `CAST(${sqlName(name)} AS ${sqlType(column.type)})`;
           if (!isInteger(column.type)) return sqlName(name);
           return (isWide(column) ? exactInteger : integerOfDouble)(sqlName(name), column.type);
         });
@@ -106,24 +112,29 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         const counts = temporaryName("counts");
         const rejects = temporaryName("rejects");
         const scans = `${rejects}_scan`;
-        const integers = columns.filter((column) => isInteger(column.type) && inFile(column) !== undefined);
+        // Types whose values the engine would change or drop without a word.
+        const guarded = columns.filter(
+          (column) => (isInteger(column.type) || isInstant(column)) && inFile(column) !== undefined,
+        );
         const text = (column: Column): Sql => sqlName(inFile(column)!);
         const isCastable = (column: Column): Sql => `TRY_CAST(${text(column)} AS ${sqlType(column.type)}) IS NOT NULL`;
-        const isExact = ["true", ...integers.map((column) => isExactInteger(text(column), column.type))].join(" AND ");
+        const fits = ["true", ...guarded.map((column) => isExact(text(column), column.type))].join(" AND ");
         const list = selectList(columns, (column) => {
           if (inFile(column) === undefined) return undefined;
-          return isInteger(column.type) ? `TRY_CAST(${text(column)} AS ${sqlType(column.type)})` : text(column);
+          return guarded.includes(column) ? `TRY_CAST(${text(column)} AS ${sqlType(column.type)})` : text(column);
         });
         // The engine keeps the line of what it cannot cast itself, so integers are read as such too; what it would only round is told apart by its text.
         const names = physical(columns, "engine").map((each) => sqlName(each.name));
         const casts = names.map((name) => `count(${name})`).join(" + ");
         const castsOrNulls = [
           "true",
-          ...integers.map((column) => `(${text(column)} IS NULL OR ${isCastable(column)})`),
+          ...guarded
+            .filter((column) => isInteger(column.type))
+            .map((column) => `(${text(column)} IS NULL OR ${isCastable(column)})`),
         ].join(" AND ");
-        const reasons = integers.map(
+        const reasons = guarded.map(
           (column) =>
-            `CASE WHEN NOT ${isExactInteger(text(column), column.type)} THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not an integer' END`,
+            `CASE WHEN NOT ${isExact(text(column), column.type)} THEN ${sqlString(`column \`${column.name}\`: \``)} || ${text(column)} || '\` is not ${isInteger(column.type) ? "an integer" : "a timestamp with zone"}' END`,
         );
         // Not `ignore_errors`: it loses the good record behind one with broken quotes (DuckDB 1.5.5).
         const keep = (name: string): Record<string, string | number | boolean> => ({
@@ -134,9 +145,9 @@ export function openDelimited(options: DelimitedOptions, copy: Sql): Format {
         });
         return {
           prepare: [
-            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, "text", keep(`${good}_rejects`))} WHERE ${isExact}`,
+            `CREATE TEMP TABLE ${good} AS SELECT ${list} FROM ${read(files, columns, "text", keep(`${good}_rejects`))} WHERE ${fits}`,
             `CREATE TEMP TABLE ${rounded} AS SELECT concat_ws('; ', ${["NULL", ...reasons].join(", ")}) AS reason, ${fileNames(files, "filename")} AS origin, concat_ws(${sqlString(options.delimiter ?? ",")}, ${names.join(", ")}) AS record
-             FROM ${read(files, columns, "text", { ...keep(`${rounded}_rejects`), filename: true })} WHERE NOT (${isExact}) AND ${castsOrNulls}`,
+             FROM ${read(files, columns, "text", { ...keep(`${rounded}_rejects`), filename: true })} WHERE NOT (${fits}) AND ${castsOrNulls}`,
             `CREATE TEMP TABLE ${counts} AS SELECT count(*) AS records, ${casts} AS cells FROM ${read(files, columns, "engine", keep(rejects))}`,
             // Nothing may vanish between the scans: what the engine took is what is good and what it would have rounded.
             `SELECT CASE WHEN (SELECT records FROM ${counts}) <> (SELECT count(*) FROM ${good}) + (SELECT count(*) FROM ${rounded}) THEN error('two scans of the same text gave different records') END`,

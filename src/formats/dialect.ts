@@ -146,29 +146,47 @@ export async function inferDelimited(
     sqlType(wanted[1] as DataType);
     return { name, type: wanted[1] as DataType };
   });
-  const wide = options.wide_integers ?? (await wideIntegers(file, columns, settled, common, engine));
-  if (wide.length > 0) settled.wide_integers = wide;
-  return { columns, options: settled };
+  const { wide, coded } = await examineIntegers(file, columns, settled, common, engine);
+  const wideIntegers = options.wide_integers ?? wide;
+  if (wideIntegers.length > 0) settled.wide_integers = wideIntegers;
+  const given = (name: string): boolean => Object.keys(options.types ?? {}).some((key) => sameName(key, name));
+  return {
+    columns: columns.map((column) =>
+      coded.includes(column.name) && !given(column.name) ? { ...column, type: "string" } : column,
+    ),
+    options: settled,
+  };
 }
 
 const isoDate = "%Y-%m-%d";
 
-/** Integer columns in whose first rows a value has more digits than a double holds exactly. */
-async function wideIntegers(
+/**
+ * What the first rows say of the integer columns. `wide`: a value has more digits than a double holds exactly.
+ * `coded`: a value has a leading zero, so these are codes (postal codes, account numbers) and stay text.
+ */
+async function examineIntegers(
   file: FileRef,
   columns: readonly Column[],
   settled: Inferred["options"],
   common: Record<string, string | number | boolean | readonly string[] | undefined>,
   engine: EngineView,
-): Promise<string[]> {
+): Promise<{ wide: string[]; coded: string[] }> {
   const integers = columns.filter((column) => column.type === "long");
-  if (integers.length === 0) return [];
+  if (integers.length === 0) return { wide: [], coded: [] };
   const { delimiter, quote, escape, header, skip, comment } = settled as Record<string, string | number | boolean>;
   const dialect = { auto_detect: false, delim: delimiter, quote, escape, header, skip, comment, ignore_errors: true };
   const texts = sqlColumns(columns.map(({ name }) => ({ name, type: "VARCHAR" })));
-  const lengths = integers.map((column, index) => `max(length(${sqlName(column.name)})) AS l${index}`);
+  const measures = integers.map((column, index) => {
+    const text = sqlName(column.name);
+    return `max(length(${text})) AS length_${index}, coalesce(bool_or(regexp_matches(${text}, '^[+-]?0[0-9]')), false) AS coded_${index}`;
+  });
   const [row] = await engine.query(
-    `SELECT ${lengths.join(", ")} FROM (SELECT * FROM read_csv(${sqlPaths([file])}, columns = ${texts}${sqlArguments({ ...dialect, ...common })}) LIMIT 2048)`,
+    `SELECT ${measures.join(", ")} FROM (SELECT * FROM read_csv(${sqlPaths([file])}, columns = ${texts}${sqlArguments({ ...dialect, ...common })}) LIMIT 20480)`,
   );
-  return integers.filter((_, index) => Number(row![`l${index}`] ?? 0) > 15).map((column) => column.name);
+  const chosen = (test: (index: number) => boolean): string[] =>
+    integers.filter((_, index) => test(index)).map((column) => column.name);
+  return {
+    wide: chosen((index) => Number(row![`length_${index}`] ?? 0) > 15),
+    coded: chosen((index) => row![`coded_${index}`] === true),
+  };
 }

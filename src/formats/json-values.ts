@@ -1,5 +1,5 @@
 import { sqlName, sqlString, type DataType, type Sql } from "../core/index.ts";
-import { isExactInteger, isInteger, sqlType } from "./sql.ts";
+import { isExact, isInteger, sqlType } from "./sql.ts";
 
 /** A key as JSON Pointer (RFC 6901), which the engine takes beside JSONPath and which can name every key. */
 export function jsonPointer(key: string): string {
@@ -31,7 +31,7 @@ export function convertJson(json: Sql, type: DataType): Sql {
 export function misfitOfJson(json: Sql, type: DataType): Sql {
   if (typeof type === "string") {
     if (type === "string") return "false";
-    if (isInteger(type)) return `(NOT ${isNull(json)} AND NOT ${isExactInteger(text(json), type)})`;
+    if (isInteger(type)) return `(NOT ${isNull(json)} AND NOT ${isExact(text(json), type)})`;
     return `(NOT ${isNull(json)} AND TRY_CAST(${text(json)} AS ${sqlType(type)}) IS NULL)`;
   }
   const wrong = `(NOT ${isNull(json)} AND json_type(${json}) <> '${type.type === "list" ? "ARRAY" : "OBJECT"}')`;

@@ -97,9 +97,10 @@ export function integerOfDouble(number: Sql, type: DataType): Sql {
   return `CASE WHEN ${exact} THEN CAST(${number} AS ${sqlType(type)}) WHEN ${number} IS NULL THEN NULL ELSE error('Could not convert ' || ${number} || ' to an integer without loss') END`;
 }
 
-/** True for text whose cast to an integer loses nothing, and for null. Never null. */
-export function isExactInteger(text: Sql, type: DataType): Sql {
-  return `(${text} IS NULL OR (${looksIntegral(text)} AND TRY_CAST(${text} AS ${sqlType(type)}) IS NOT NULL))`;
+/** True for text whose cast to the type (an integer, an instant) loses nothing, and for null. Never null. */
+export function isExact(text: Sql, type: DataType): Sql {
+  const whole = isInteger(type) ? `${looksIntegral(text)} AND ` : "";
+  return `(${text} IS NULL OR (${whole}TRY_CAST(${text} AS ${sqlType(type)}) IS NOT NULL))`;
 }
 
 function looksIntegral(text: Sql): Sql {

@@ -44,6 +44,21 @@ describe("csv", () => {
     ]);
   });
 
+  test("numbers with leading zeros are codes and stay text", async () => {
+    const landing = await land("zip,n\n00501,1\n10001,2\n");
+    expect(shape(landing)).toEqual(["zip string", "n long"]);
+    expect((await bench.rows(landing, "n")).map((row) => row["zip"])).toEqual(["00501", "10001"]);
+  });
+
+  test("an instant that cannot be read is rejected, never null", async () => {
+    const good = Array.from({ length: 5 }, (_, index) => `${index},2024-01-01 00:00:00+02`).join("\n");
+    const landing = await land(`id,at\n${good}\n9,0000-00-00 00:00:00+00\n`, { types: { at: "timestamptz" } });
+    expect(landing.rejected).toMatchObject([
+      { reason: "column `at`: `0000-00-00 00:00:00+00` is not a timestamp with zone" },
+    ]);
+    expect(await bench.rows(landing, "id")).toHaveLength(5);
+  });
+
   test("ragged rows and broken quotes are rejected with file, line and text", async () => {
     const landing = await land('a,b,c\n1,2,3\n4,5\n6,7,8,9\n10,11,"x"y\n12,13,14\n');
     expect(await bench.rows(landing, "a")).toMatchObject([{ a: 1n }, { a: 12n }]);

@@ -36,6 +36,9 @@ export function suggestion(typed: string, known: readonly string[]): string {
   const match = nearest(typed, known);
   if (match !== undefined) return `did you mean \`${match}\`?`;
   if (known.length === 0) return "there is none yet";
-  const shown = known.slice(0, 12).map((name) => `\`${name}\``).join(", ");
+  const shown = known
+    .slice(0, 12)
+    .map((name) => `\`${name}\``)
+    .join(", ");
   return `there is ${shown}${known.length > 12 ? ` and ${known.length - 12} more` : ""}`;
 }

@@ -10,7 +10,14 @@ import {
 import type { Dataset } from "../dataset/index.ts";
 import { stagedRelation } from "../engine/index.ts";
 import { leakageChecks } from "../feed/leakage.ts";
-import { datasetsOf, measureChecks, planChecks, quarantineSelect, verifyChecks, type PlannedCheck } from "../quality/index.ts";
+import {
+  datasetsOf,
+  measureChecks,
+  planChecks,
+  quarantineSelect,
+  verifyChecks,
+  type PlannedCheck,
+} from "../quality/index.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { loadCheck } from "./modules.ts";

@@ -58,7 +58,12 @@ const thresholdShape = {
     .describe(
       "`warn` notes it, `reject` moves failing rows to `<dataset>__rejected`, `fail` publishes nothing. Default `fail`.",
     ),
-  max_rows: z.number().int().nonnegative().optional().describe("How many rows may fail before the check does. Default 0."),
+  max_rows: z
+    .number()
+    .int()
+    .nonnegative()
+    .optional()
+    .describe("How many rows may fail before the check does. Default 0."),
   max_share: z
     .number()
     .min(0)

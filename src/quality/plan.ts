@@ -54,9 +54,7 @@ async function planCheck(
   const wrong = (message: string, hint?: string): MillraceError =>
     new MillraceError("config", `\`${place}\`: ${message}`, { where, ...(hint === undefined ? {} : { hint }) });
 
-  const mine = Object.fromEntries(
-    Object.entries(spec).filter(([key]) => !commonKeys.includes(key)),
-  );
+  const mine = Object.fromEntries(Object.entries(spec).filter(([key]) => !commonKeys.includes(key)));
   const parsed = facts.options.safeParse(mine);
   if (!parsed.success) {
     const problems = parsed.error.issues.map((issue) => {

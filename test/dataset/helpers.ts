@@ -41,7 +41,11 @@ export async function stage(
   columns: readonly Column[] = dataset.columns(),
 ): Promise<StagedFile> {
   const engine = await real();
-  const [file] = await engine.write(select, { columns: [...columns], folder: tmpdir(), prefix: `millrace-${randomUUID()}` });
+  const [file] = await engine.write(select, {
+    columns: [...columns],
+    folder: tmpdir(),
+    prefix: `millrace-${randomUUID()}`,
+  });
   if (file === undefined) throw new Error(`no rows to stage: ${select}`);
   const path = `${dataset.folder}/data/${randomUUID()}.parquet`;
   await dataset.store.adopt(file.path, path);

@@ -116,9 +116,18 @@ describe("bytes as CSV", () => {
     "text that is no %s is never taken for null",
     async (type) => {
       const one: Column[] = [{ name: "value", type }];
-      const payload = (): Payload => ({ form: "bytes", format: "csv", columns: one, chunks: chunks("0000-00-00 00:00:00\n") });
+      const payload = (): Payload => ({
+        form: "bytes",
+        format: "csv",
+        columns: one,
+        chunks: chunks("0000-00-00 00:00:00\n"),
+      });
       await expect(land(payload(), one)).rejects.toMatchObject({ code: "parse" });
-      expect(await land(payload(), one, { tolerant: true })).toMatchObject({ read: 1, written: 0, rejected: [{ record: expect.stringContaining("0000") }] });
+      expect(await land(payload(), one, { tolerant: true })).toMatchObject({
+        read: 1,
+        written: 0,
+        rejected: [{ record: expect.stringContaining("0000") }],
+      });
     },
   );
 

@@ -74,11 +74,7 @@ function rows(from: number, to: number, columns: readonly Column[], mark: string
 }
 
 /** A dataset after append, merge, compaction, evolution (add, widen, rename, drop, a field in a struct), and a rollback. */
-export async function datasetWithHistory(
-  place: Workplace,
-  name: string,
-  withTime: boolean,
-): Promise<Dataset> {
+export async function datasetWithHistory(place: Workplace, name: string, withTime: boolean): Promise<Dataset> {
   const dataset = await openCatalog(place.store).create(name, firstColumns(withTime));
   await append(dataset, rows(0, 1000, dataset.columns(), "first"));
   await append(dataset, rows(1000, 1500, dataset.columns(), "second"));

@@ -49,10 +49,16 @@ flows:
 }
 
 /** Runs the flow in a process of its own; resolves to the signal or the exit code it ended with. */
-function runProcess(folder: string, killAfterMs?: number): Promise<{ code: number | null; signal: string | null; ms: number; output: string }> {
+function runProcess(
+  folder: string,
+  killAfterMs?: number,
+): Promise<{ code: number | null; signal: string | null; ms: number; output: string }> {
   return new Promise((resolve) => {
     const started = performance.now();
-    const child = spawn(process.execPath, [bin, "run", "orders", "--json"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [bin, "run", "orders", "--json"], {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));

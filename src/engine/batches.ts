@@ -56,7 +56,7 @@ export async function appendBatches(
 }
 
 function valuesOf(column: Column, data: ColumnData, start: number, count: number): DuckDBValue[] {
-  const result = new Array<DuckDBValue>(count);
+  const result: DuckDBValue[] = [];
   const { values, validity } = data;
   const binary = column.type === "binary";
   const long = column.type === "long";

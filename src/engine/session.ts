@@ -1,4 +1,4 @@
-import { DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { MillraceError, sqlString, throwIfAborted } from "../core/index.ts";

@@ -1,26 +1,11 @@
-import {
-  MillraceError,
-  type CheckContext,
-  type Column,
-  type ColumnFacts,
-  type Sql,
-  type StagedFile,
-  type Statistics,
-} from "../core/index.ts";
+import { MillraceError, type Column, type ColumnFacts, type Sql, type StagedFile } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { stagedRelation } from "../engine/index.ts";
 import { leakageChecks } from "../feed/leakage.ts";
-import {
-  datasetsOf,
-  measureChecks,
-  planChecks,
-  quarantineSelect,
-  verifyChecks,
-  type PlannedCheck,
-} from "../quality/index.ts";
+import { measureChecks, quarantineSelect, type PlannedCheck } from "../quality/index.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
-import { loadCheck } from "./modules.ts";
+import { planFlowChecks } from "./checks.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import type { CheckResult } from "./report.ts";
 import type { RunPlan } from "./runs.ts";
@@ -58,8 +43,7 @@ export async function audit(
   signal?: AbortSignal,
 ): Promise<Audited> {
   const engine = await lake.engine();
-  const context = await contextOf(lake, flow, plan, dataset);
-  const planned = await planChecks(flow.checks, context, (name) => loadCheck(lake.registry, name));
+  const { context, planned } = await planFlowChecks(lake, flow, plan, dataset);
   const measure = async (checks: readonly PlannedCheck[], files: readonly StagedFile[]): Promise<CheckResult[]> =>
     measureChecks(checks, {
       relation: relationOf(lake, files, plan.output),
@@ -108,51 +92,6 @@ export async function audit(
     ]),
   );
   return { files, rejectedFiles, rejected, checks, columns, failed };
-}
-
-/** Finds checks that do not fit the columns before anything is read. Throws `config`. */
-export async function verifyFlowChecks(
-  lake: LakeHandles,
-  flow: Flow,
-  plan: Pick<RunPlan, "output" | "key" | "startedAt">,
-  dataset: Dataset | undefined,
-): Promise<void> {
-  if (flow.checks.length === 0) return;
-  const context = await contextOf(lake, flow, plan, dataset);
-  const planned = await planChecks(flow.checks, context, (name) => loadCheck(lake.registry, name));
-  await verifyChecks(planned, await lake.engine());
-}
-
-async function contextOf(
-  lake: LakeHandles,
-  flow: Flow,
-  plan: Pick<RunPlan, "output" | "key" | "startedAt">,
-  dataset: Dataset | undefined,
-): Promise<CheckContext> {
-  const relations = new Map<string, Sql>();
-  for (const name of datasetsOf(flow.checks)) {
-    if (await lake.catalog.exists(name)) relations.set(name, await (await lake.catalog.open(name)).relation());
-  }
-  const baseline = dataset?.current() === undefined ? undefined : await dataset.relation();
-  const previous = flow.mode === "replace" ? undefined : baseline;
-  return {
-    columns: plan.output,
-    key: plan.key,
-    ...(flow.split === undefined ? {} : { split: flow.split.into }),
-    dataset(name) {
-      const relation = relations.get(name);
-      if (relation === undefined) {
-        throw new MillraceError("not-found", `there is no dataset \`${name}\``, {
-          hint: "`millrace datasets` lists them",
-        });
-      }
-      return relation;
-    },
-    mode: flow.mode,
-    ...(previous === undefined ? {} : { previous }),
-    ...(baseline === undefined ? {} : { baseline, previousColumns: dataset!.columns() }),
-    now: Date.parse(plan.startedAt),
-  };
 }
 
 interface Moved {

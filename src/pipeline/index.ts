@@ -89,7 +89,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
   return {
     config,
     catalog: lake.catalog,
-    engine: lake.engine,
+    engine: () => lake.engine(),
     async check(connection, signal) {
       await using source = await lake.source(connection);
       await source.check(signal);
@@ -105,7 +105,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       await source.plan(requestOf(flow), signal ? { signal } : {});
     },
     run: (flow, options) => runFlow(lake, flow, options),
-    dataset: lake.resolve,
+    dataset: (reference) => lake.resolve(reference),
     query: (sql, options) => queryLake(lake, sql, options),
     preview: (reference, options) => previewDataset(lake, reference, options),
     export: (reference, options) => exportDataset(lake, reference, options),

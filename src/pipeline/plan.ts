@@ -12,7 +12,7 @@ import {
 import { assignFieldIds, type Dataset } from "../dataset/index.ts";
 import { emptyRelation } from "../engine/index.ts";
 import { splitExpression } from "../feed/split.ts";
-import { verifyFlowChecks } from "./audit.ts";
+import { verifyFlowChecks } from "./checks.ts";
 import type { Flow } from "./flow.ts";
 import { filesOptions, type LakeHandles } from "./lake.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";

@@ -61,7 +61,7 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
   const earlier = await readPart(lake.store, plan.run, part.id);
   if (earlier !== undefined) return earlier;
 
-  const landed = await retry(() => landPart(context, part), { ...(context.signal ? { signal: context.signal } : {}) });
+  const landed = await retry(() => landPart(context, part), context.signal ? { signal: context.signal } : {});
   const files = await adoptFiles(lake, plan.dataset, landed.files);
   const rejectedFiles = await stageRejected(context, part, landed);
   const result: PartResult = {

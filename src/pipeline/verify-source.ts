@@ -56,7 +56,7 @@ export async function compareWithSource(
   const compared = columns.map((column, index) => {
     const fromDataset: ColumnFacts = { nulls: Number(ours![`nulls_${index}`]) };
     const checksum = ours![`sum_${index}`];
-    if (checksum !== undefined) fromDataset.checksum = String(checksum ?? "0");
+    if (checksum !== undefined) fromDataset.checksum = checksum as string;
     const fromSource = theirs.columns[column.name] ?? { nulls: Number.NaN };
     const comparable = fromDataset.checksum !== undefined && fromSource.checksum !== undefined;
     const same =

@@ -1,0 +1,64 @@
+import { MillraceError, type CheckContext, type Sql } from "../core/index.ts";
+import type { Dataset } from "../dataset/index.ts";
+import { datasetsOf, planChecks, verifyChecks, type PlannedCheck } from "../quality/index.ts";
+import type { Flow } from "./flow.ts";
+import type { LakeHandles } from "./lake.ts";
+import { loadCheck } from "./modules.ts";
+import type { RunPlan } from "./runs.ts";
+
+type ChecksOf = Pick<RunPlan, "output" | "key" | "startedAt">;
+
+/** The checks of a flow with their options validated against the columns there will be, and what they may look at. */
+export async function planFlowChecks(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: ChecksOf,
+  dataset: Dataset | undefined,
+): Promise<{ context: CheckContext; planned: PlannedCheck[] }> {
+  const context = await contextOf(lake, flow, plan, dataset);
+  return { context, planned: await planChecks(flow.checks, context, (name) => loadCheck(lake.registry, name)) };
+}
+
+/** Finds checks that do not fit the columns before anything is read. Throws `config`. */
+export async function verifyFlowChecks(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: ChecksOf,
+  dataset: Dataset | undefined,
+): Promise<void> {
+  if (flow.checks.length === 0) return;
+  const { planned } = await planFlowChecks(lake, flow, plan, dataset);
+  await verifyChecks(planned, await lake.engine());
+}
+
+async function contextOf(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: ChecksOf,
+  dataset: Dataset | undefined,
+): Promise<CheckContext> {
+  const relations = new Map<string, Sql>();
+  for (const name of datasetsOf(flow.checks)) {
+    if (await lake.catalog.exists(name)) relations.set(name, await (await lake.catalog.open(name)).relation());
+  }
+  const baseline = dataset?.current() === undefined ? undefined : await dataset.relation();
+  const previous = flow.mode === "replace" ? undefined : baseline;
+  return {
+    columns: plan.output,
+    key: plan.key,
+    ...(flow.split === undefined ? {} : { split: flow.split.into }),
+    dataset(name) {
+      const relation = relations.get(name);
+      if (relation === undefined) {
+        throw new MillraceError("not-found", `there is no dataset \`${name}\``, {
+          hint: "`millrace datasets` lists them",
+        });
+      }
+      return relation;
+    },
+    mode: flow.mode,
+    ...(previous === undefined ? {} : { previous }),
+    ...(baseline === undefined ? {} : { baseline, previousColumns: dataset!.columns() }),
+    now: Date.parse(plan.startedAt),
+  };
+}

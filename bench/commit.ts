@@ -20,7 +20,7 @@ const [sample] = await engine.write("SELECT 1::BIGINT AS id", { columns, folder:
 
 const lines = ["| versions | commits/s | ms each | metadata.json bytes |", "|---|---|---|---|"];
 let made = 0;
-const until = Number(process.argv[2] ?? 10_000);
+const until = Number(process.argv[3] ?? 10_000);
 for (const target of [1000, 2000, 5000, 10_000].filter((count) => count <= until)) {
   const count = target - made;
   for (let index = made; index < target; index++) copyFileSync(sample!.path, join(staging, `one-${index}.parquet`));

@@ -49,13 +49,13 @@ function runOnce(contestant: Contestant): Figures & { code: number } {
   return JSON.parse(output.trim().split("\n").at(-1)!) as Figures & { code: number };
 }
 
-export async function race(contestants: Contestant[], runs = 5): Promise<Result[]> {
+export async function race(contestants: Contestant[], runs = 5, warm = true): Promise<Result[]> {
   const results = contestants.map((contestant): Result => ({
     name: contestant.name,
     runs: [],
     median: { wall: 0, cpu: 0, rss: 0 },
   }));
-  for (let round = 0; round <= runs; round++) {
+  for (let round = warm ? 0 : 1; round <= runs; round++) {
     for (const [index, contestant] of contestants.entries()) {
       const result = results[index]!;
       if (result.failed !== undefined) continue;

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 // Old syntax on purpose: a Node that is too old must still get as far as the sentence below.
+// Queries and files share these threads; see src/engine/pipe.ts.
+process.env.UV_THREADPOOL_SIZE = process.env.UV_THREADPOOL_SIZE || "16";
 var major = Number(process.versions.node.split(".")[0]);
 if (major < 24) {
   console.error("error: Millrace needs Node 24 or newer, and this is Node " + process.versions.node);

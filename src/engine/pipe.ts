@@ -1,60 +1,82 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { constants, openSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { Socket } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { throwIfAborted } from "../core/index.ts";
+import { limitConcurrency, systemCode, throwIfAborted } from "../core/index.ts";
 
 const run = promisify(execFile);
+
+/**
+ * A query that waits for its pipe holds one of the few threads that all file access of the process shares (four, unless
+ * `UV_THREADPOOL_SIZE` says more). Two at a time leave room for whatever the stream itself needs to make progress.
+ */
+const takeTurn = limitConcurrency(2);
 
 export interface PipeResult<T> {
   result: T;
   bytes: number;
 }
 
+export interface PipeOptions {
+  /** Bytes written so far. */
+  onBytes?: (total: number) => void;
+  signal?: AbortSignal;
+}
+
 /**
  * Lets a query read a stream of bytes through a named pipe: `query` gets the path and must open it exactly once.
  * Neither side can wait for ever: a query that fails frees the writer, and a stream that fails ends the query and wins.
  */
-export async function readThroughPipe<T>(
+export function readThroughPipe<T>(
   folder: string,
   chunks: AsyncIterable<Uint8Array>,
   query: (path: string) => Promise<T>,
-  options: { onBytes?: (total: number) => void; signal?: AbortSignal } = {},
+  options: PipeOptions = {},
 ): Promise<PipeResult<T>> {
+  return takeTurn(() => pipeThrough(folder, chunks, query, options));
+}
+
+async function pipeThrough<T>(
+  folder: string,
+  chunks: AsyncIterable<Uint8Array>,
+  query: (path: string) => Promise<T>,
+  { onBytes, signal }: PipeOptions,
+): Promise<PipeResult<T>> {
+  throwIfAborted(signal);
   const path = join(folder, `pipe-${randomBytes(6).toString("hex")}`);
   await run("mkfifo", ["-m", "600", path]);
-  let failure: { error: unknown } | undefined;
-  let bytes = 0;
-  let finished = false;
   const iterator = chunks[Symbol.asyncIterator]();
-  const { onBytes, signal } = options;
+  let over = false;
   // An interrupted query still waits in its read of the pipe: closing our end lets it go.
   let stop!: () => void;
-  const stopped = new Promise<"stopped">((resolve) => (stop = () => resolve("stopped")));
+  const stopped = new Promise<"stopped">((resolve) => {
+    stop = () => {
+      over = true;
+      resolve("stopped");
+    };
+  });
   signal?.addEventListener("abort", stop);
+  let failure: { error: unknown } | undefined;
+  let bytes = 0;
 
   const write = async (): Promise<void> => {
-    // Waits until the query has opened the other end.
-    const pipe = await open(path, "w");
+    const pipe = await openWriter(path, () => over);
+    if (pipe === undefined) return;
     try {
-      while (!finished) {
-        let next: IteratorResult<Uint8Array> | "stopped";
-        try {
-          next = await Promise.race([iterator.next(), stopped]);
-        } catch (error) {
-          failure = { error };
-          break;
-        }
+      for (;;) {
+        const next = await Promise.race([iterator.next(), stopped]);
         if (next === "stopped" || next.done) break;
-        await writeAll(pipe, next.value);
+        if ((await Promise.race([pipe.write(next.value), stopped])) === "stopped") break;
         bytes += next.value.byteLength;
         onBytes?.(bytes);
       }
     } catch (error) {
       // The query stopped reading: its own error says why.
-      if ((error as { code?: string }).code !== "EPIPE") failure ??= { error };
+      if (systemCode(error) !== "EPIPE") failure = { error };
     } finally {
       await pipe.close();
     }
@@ -64,16 +86,14 @@ export async function readThroughPipe<T>(
     const writing = write();
     try {
       const result = await query(path);
-      finished = true;
       stop();
-      await freeWriter(path, writing);
+      await writing;
       if (failure) throw failure.error;
       throwIfAborted(signal);
       return { result, bytes };
     } catch (error) {
-      finished = true;
       stop();
-      await freeWriter(path, writing);
+      await writing;
       throw failure ? failure.error : error;
     }
   } finally {
@@ -84,18 +104,42 @@ export async function readThroughPipe<T>(
   }
 }
 
-async function writeAll(pipe: Awaited<ReturnType<typeof open>>, chunk: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < chunk.byteLength;) {
-    const { bytesWritten } = await pipe.write(chunk, offset, chunk.byteLength - offset);
-    offset += bytesWritten;
-  }
+interface PipeWriter {
+  /** Resolves when the pipe has taken the whole chunk. Throws EPIPE when nobody reads any more. */
+  write(chunk: Uint8Array): Promise<void>;
+  close(): Promise<void>;
 }
 
-/** A writer may still be waiting for somebody to open the pipe: opening the reading end without waiting lets it go. */
-async function freeWriter(path: string, writing: Promise<void>): Promise<void> {
-  const reader = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  // Closed at once when the writer is past its open: what it still writes then fails with EPIPE.
-  await Promise.race([writing, new Promise((resolve) => setTimeout(resolve, 20))]);
-  await reader.close();
-  await writing;
+/**
+ * Opens the writing end once somebody has opened the other; undefined when it is over before. Never blocks a thread: an open
+ * that waits, or a write to a full pipe, would hold one that the reading query may need.
+ */
+async function openWriter(path: string, isOver: () => boolean): Promise<PipeWriter | undefined> {
+  let descriptor: number;
+  for (let waited = 1; ; waited = Math.min(waited * 2, 20)) {
+    if (isOver()) return undefined;
+    try {
+      descriptor = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      break;
+    } catch (error) {
+      if (systemCode(error) !== "ENXIO") throw error;
+      await sleep(waited);
+    }
+  }
+  const socket = new Socket({ fd: descriptor, readable: false, writable: true });
+  // Errors reach the write that met them; this keeps one that nobody waits for from ending the process.
+  socket.on("error", () => undefined);
+  return {
+    write: (chunk) =>
+      new Promise((resolve, reject) => {
+        socket.write(chunk, (error) => (error ? reject(error) : resolve()));
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        if (socket.destroyed) return resolve();
+        socket.once("close", () => resolve());
+        if (isOver()) socket.destroy();
+        else socket.end(() => socket.destroy());
+      }),
+  };
 }

@@ -70,15 +70,22 @@ export async function audit(
     checks = checks.map((result, index) => {
       const at = others.indexOf(planned[index]!);
       if (at >= 0) return again[at]!;
-      const count = moved.byCheck.get(result.check);
+      if (!rejecting.includes(planned[index]!)) return result;
+      // A row is counted for the first check that moved it out; where two checks share a name, for each that it fails.
+      const shared = rejecting.filter((check) => check.spec.check === result.check).length > 1;
+      const count = shared ? result.failing : moved.byCheck.get(result.check);
       return count === undefined ? result : { ...result, rejected: count };
     });
   }
+  const leakage: CheckResult[] = [];
   if (flow.split !== undefined && flow.split.leakage !== "off" && files.length > 0) {
     const relations = [relationOf(lake, files, plan.output)];
     if (context.previous !== undefined) relations.unshift(context.previous);
-    checks.push(...(await leakageChecks(flow.split, { relations, columns: plan.output, key: plan.key }, engine)));
+    leakage.push(...(await leakageChecks(flow.split, { relations, columns: plan.output, key: plan.key }, engine)));
   }
+  // The check of the key that every merge has is news only when it found something.
+  checks = checks.filter((result, index) => index < flow.checks.length || result.status !== "passed");
+  checks.push(...leakage);
   const failed = checks.some((result) => result.status === "failed");
   const statistics = mergeStatistics(files, plan.output);
   const columns = Object.fromEntries(

@@ -1,7 +1,7 @@
 import { MillraceError, type CheckContext, type Sql } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { datasetsOf, planChecks, verifyChecks, type PlannedCheck } from "../quality/index.ts";
-import type { Flow } from "./flow.ts";
+import type { CheckSpec, Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { loadCheck } from "./modules.ts";
 import type { RunPlan } from "./runs.ts";
@@ -16,7 +16,8 @@ export async function planFlowChecks(
   dataset: Dataset | undefined,
 ): Promise<{ context: CheckContext; planned: PlannedCheck[] }> {
   const context = await contextOf(lake, flow, plan, dataset);
-  return { context, planned: await planChecks(flow.checks, context, (name) => loadCheck(lake.registry, name)) };
+  const specs = [...flow.checks, ...keyCheck(flow)];
+  return { context, planned: await planChecks(specs, context, (name) => loadCheck(lake.registry, name)) };
 }
 
 /** Finds checks that do not fit the columns before anything is read. Throws `config`. */
@@ -26,9 +27,26 @@ export async function verifyFlowChecks(
   plan: ChecksOf,
   dataset: Dataset | undefined,
 ): Promise<void> {
-  if (flow.checks.length === 0) return;
   const { planned } = await planFlowChecks(lake, flow, plan, dataset);
   await verifyChecks(planned, await lake.engine());
+}
+
+/**
+ * A merge cannot tell rows apart by a key that has a null, so it moves such rows out. The flow's own `not-null` of a key column
+ * goes before: where that one fails the run, the run fails.
+ */
+export function keyCheck(flow: Flow): CheckSpec[] {
+  if (flow.mode !== "merge") return [];
+  const strict = flow.checks.filter(
+    (check) =>
+      check.check === "not-null" &&
+      check.on_fail === "fail" &&
+      check.max_rows === undefined &&
+      check.max_share === undefined,
+  );
+  const covered = new Set(strict.flatMap((check) => (Array.isArray(check["columns"]) ? check["columns"] : [])));
+  const columns = (flow.key ?? []).filter((name) => !covered.has(name));
+  return columns.length === 0 ? [] : [{ check: "not-null", columns, on_fail: "reject" }];
 }
 
 async function contextOf(

@@ -122,7 +122,9 @@ export const flowSchema = z.strictObject({
   mode: z
     .enum(["append", "replace", "merge"])
     .default("append")
-    .describe("`append` adds rows, `replace` swaps all, `merge` updates by `key`. Default `append`."),
+    .describe(
+      "`append` adds rows, `replace` swaps all, `merge` updates by `key`: of rows with one key the one with the highest `from.cursor` stays, and rows with a null in their key are rejected. Default `append`.",
+    ),
   key: z.array(z.string()).min(1).optional().describe("Columns that identify a row. Required for `merge`."),
   transform: z.string().optional().describe("A SELECT over `input`, in DuckDB's SQL."),
   schema: z

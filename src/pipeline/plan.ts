@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import {
   isMillraceError,
   MillraceError,
@@ -48,6 +49,9 @@ export function requestOf(flow: Flow): ReadRequest {
     ...(connection === undefined || options === undefined ? {} : { options }),
   };
 }
+
+/** Key, in a snapshot's summary, of the definition of the flow that made it. */
+export const definitionKey = "millrace.definition";
 
 /** What must not change between a plan and its completion. */
 function definitionOf(flow: Flow): string {
@@ -167,6 +171,30 @@ export async function flowColumns(
   return columns;
 }
 
+/** False when another flow has changed the columns of the dataset since: its field ids may mean something else by now. */
+function columnsStillFit(plan: RunPlan, flow: Flow, dataset: Dataset | undefined): boolean {
+  const facts = (columns: readonly Column[]): unknown =>
+    JSON.parse(JSON.stringify(columns.map(({ id, name, type }) => ({ id, name, type }))));
+  try {
+    const now = dataset ? dataset.evolve(plan.made, flow.schema).columns : assignFieldIds(plan.made);
+    return isDeepStrictEqual(facts(now), facts(plan.output));
+  } catch (error) {
+    if (isMillraceError(error) && error.code === "schema") return false;
+    throw error;
+  }
+}
+
+/** False when the flow had another definition when it last filled the dataset: the same source gives other rows now. */
+function madeBy(dataset: Dataset | undefined, flowName: string, definition: string): boolean {
+  const last = dataset
+    ?.versions()
+    .findLast(
+      ({ current, summary }) =>
+        current && summary["millrace.flow"] === flowName && summary[definitionKey] !== undefined,
+    );
+  return last === undefined || last.summary[definitionKey] === definition;
+}
+
 /** Plans a run, or takes up the newest unfinished one that still fits. Undefined: the source has nothing new. */
 export async function planRun(
   lake: LakeHandles,
@@ -182,8 +210,15 @@ export async function planRun(
   const source = await openFlowSource(lake, flow);
   try {
     for (const plan of await unfinishedRuns(lake.store, flowName)) {
-      const fits = plan.definition === definition && plan.sequence === done.run && plan.dataset === name;
-      if (fits && !options.fresh && !options.full) return { plan, resumed: true, source, request, dataset };
+      const fits =
+        plan.definition === definition &&
+        plan.sequence === done.run &&
+        plan.dataset === name &&
+        columnsStillFit(plan, flow, dataset);
+      if (fits && !options.fresh && !options.full) {
+        if (flow.transform !== undefined) await viewsFor(lake, flow.transform, ["input"]);
+        return { plan, resumed: true, source, request, dataset };
+      }
       await cancelRun(lake.store, plan.run, fits ? "planned anew" : "the flow or its dataset has changed since");
     }
     if (options.full && flow.mode === "append") {
@@ -205,6 +240,8 @@ export async function planRun(
     }
     const sameAsBefore =
       flow.mode === "replace" &&
+      options.full !== true &&
+      madeBy(dataset, flowName, definition) &&
       sourcePlan.cursor !== undefined &&
       JSON.stringify(sourcePlan.cursor) === JSON.stringify(done.position);
     if (sourcePlan.parts.length === 0 || sameAsBefore) return { source, dataset, plan: undefined };

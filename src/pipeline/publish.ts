@@ -14,7 +14,16 @@ export interface Published {
   updated?: number;
 }
 
-/** Merge only: one row per key. Of several rows with the same key the one with the highest cursor stays. */
+/** The column that tells which of two rows with one key is newer. Undefined: nothing does. */
+export function orderOf(flow: Flow, plan: RunPlan): string | undefined {
+  const { cursor } = flow.from;
+  return plan.output.some((column) => column.name === cursor) ? cursor : undefined;
+}
+
+/**
+ * Merge only: one row per key. Of several rows with the same key the one with the highest cursor stays.
+ * Rows whose key has a null are all left for the audit, which moves them out: a null does not tell that two rows are one.
+ */
 export async function supersede(
   lake: LakeHandles,
   flow: Flow,
@@ -25,32 +34,38 @@ export async function supersede(
   const engine = await lake.engine();
   const relation = relationOf(lake, files, plan.output);
   const key = plan.key.map(sqlName).join(", ");
+  const known = plan.key.map((name) => `${sqlName(name)} IS NOT NULL`).join(" AND ");
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
   const [counted] = await engine.query(
-    `SELECT count(*) AS keys FROM (SELECT DISTINCT ${key} FROM ${relation})`,
+    `SELECT (SELECT count(*) FROM (SELECT DISTINCT ${key} FROM ${relation} WHERE ${known})) AS keys, ` +
+      `(SELECT count(*) FROM ${relation} WHERE NOT (${known})) AS unknown`,
     signal,
   );
-  const keys = Number(counted!.keys);
-  if (keys === rows) return { files: [...files], superseded: 0 };
-  const cursor = flow.from.cursor;
-  const newest =
-    cursor !== undefined && plan.output.some((column) => column.name === cursor)
-      ? `${sqlName(cursor)} DESC NULLS LAST, `
-      : "";
+  const left = Number(counted!.keys) + Number(counted!.unknown);
+  if (left === rows) return { files: [...files], superseded: 0 };
+  const order = orderOf(flow, plan);
+  const newest = order === undefined ? "" : `${sqlName(order)} DESC NULLS LAST, `;
+  let row = "row";
+  while (plan.output.some((column) => column.name.toLowerCase() === row)) row = `_${row}`;
   // The hash makes the choice the same in every attempt where the cursor does not decide.
-  const select: Sql = `SELECT * FROM ${relation} AS row QUALIFY row_number() OVER (PARTITION BY ${key} ORDER BY ${newest}md5(row::text)) = 1`;
+  const select: Sql =
+    `SELECT * FROM ${relation} AS ${row} ` +
+    `QUALIFY NOT (${known}) OR row_number() OVER (PARTITION BY ${key} ORDER BY ${newest}md5(${row}::VARCHAR)) = 1`;
   const kept = await engine.write(select, {
     columns: plan.output,
     folder: await stagingFolder(lake, plan.dataset),
     prefix: stagedPrefix(plan.run, "latest"),
     ...(signal ? { signal } : {}),
   });
-  return { files: await adoptFiles(lake, plan.dataset, kept), superseded: rows - keys };
+  return { files: await adoptFiles(lake, plan.dataset, kept), superseded: rows - left };
 }
 
 /** Puts what was refused beside the dataset. Done before the dataset's own commit: a refused row may be seen early, never lost. */
 export async function publishRejected(lake: LakeHandles, plan: RunPlan, files: readonly StagedFile[]): Promise<void> {
   if (files.length === 0) return;
+  const target = await openIfExists(lake, plan.dataset);
+  // A run that will be refused must not leave its rejected records beside those of the run that was published.
+  if (target !== undefined && target.versionOfRun(plan.run) === undefined) fence(target, plan);
   const name = rejectedName(plan.dataset);
   const dataset = await openOrCreate(lake, name, () => lake.catalog.create(name, rejectedColumns));
   await dataset.commit({

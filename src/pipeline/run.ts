@@ -3,8 +3,8 @@ import type { Dataset } from "../dataset/index.ts";
 import { audit, relationOf, type Audited } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
-import { datasetOf, planRun, type Planned } from "./plan.ts";
-import { publish, publishRejected, supersede, type Published } from "./publish.ts";
+import { datasetOf, definitionKey, planRun, type Planned } from "./plan.ts";
+import { orderOf, publish, publishRejected, supersede, type Published } from "./publish.ts";
 import type { RunProgress, RunReport } from "./report.ts";
 import { finishRun, isCancelled, runToken, type PartResult, type RunPlan } from "./runs.ts";
 import { stagePart } from "./stage.ts";
@@ -29,7 +29,8 @@ export async function runFlow(lake: LakeHandles, flowName: string, options: RunO
     return await attempt(lake, flowName, options, started, false);
   } catch (error) {
     // The source can no longer give what the plan says (its snapshot is gone, a file has changed): nothing of it was published.
-    if (isMillraceError(error) && error.code === "conflict" && error.where.part !== undefined) {
+    const gone = isMillraceError(error) && (error.code === "conflict" || error.code === "not-found");
+    if (gone && error.where.part !== undefined) {
       return attempt(lake, flowName, options, started, true).catch((again: unknown) => {
         throw asMillraceError(again, { flow: flowName });
       });
@@ -161,7 +162,7 @@ async function conclude(
     ...(superseded === undefined ? {} : { superseded }),
     checks: audited.checks,
     columns: audited.columns,
-    warnings: [],
+    warnings: supersededWithoutOrder(flow, plan, superseded),
   };
   if (report.read !== report.written + report.rejected + report.filtered) {
     throw new MillraceError(
@@ -190,6 +191,14 @@ async function conclude(
   return report;
 }
 
+/** A person must know that chance, if always the same, chose between rows. */
+function supersededWithoutOrder(flow: Flow, plan: RunPlan, superseded: number | undefined): string[] {
+  if (!superseded || orderOf(flow, plan) !== undefined) return [];
+  return [
+    `${superseded} rows had the same key as another row of this run, and nothing says which of them is newer: set \`from.cursor\` to the column that does`,
+  ];
+}
+
 function complete(report: RunReport, published: Published): void {
   report.version = published.version.number;
   if (published.updated !== undefined) report.updated = published.updated;
@@ -207,6 +216,7 @@ async function summaryOf(
   const source = flow.from.connection === undefined ? "files" : (await lake.connection(flow.from.connection)).type;
   return {
     "millrace.flow": plan.flow,
+    [definitionKey]: plan.definition,
     "millrace.verdict": report.checks.length === 0 ? "unchecked" : worst,
     "millrace.receipt": JSON.stringify({ read, written, rejected, filtered }),
     "millrace.lineage": JSON.stringify({

@@ -62,12 +62,16 @@ async function readJson<T>(store: Store, path: string): Promise<T | undefined> {
   try {
     return JSON.parse(new TextDecoder().decode(bytes)) as T;
   } catch (cause) {
-    throw new MillraceError("corrupt", `\`${path}\` is not JSON: it was damaged after it was written`, {
-      cause,
-      where: { file: path },
-      hint: "remove the folder of this run and run the flow again; no version depends on it",
-    });
+    throw damaged(path, "is not JSON", cause);
   }
+}
+
+function damaged(path: string, how: string, cause?: unknown): MillraceError {
+  return new MillraceError("corrupt", `\`${path}\` ${how}: it was damaged after it was written`, {
+    cause,
+    where: { file: path },
+    hint: "remove the folder of this run and run the flow again; no version depends on it",
+  });
 }
 
 /** `20261123T050512345Z-9f2c`: sorts by time, unique in practice. Part of the names of staged files. */
@@ -143,8 +147,11 @@ export async function unfinishedRuns(store: Store, flow: string): Promise<RunPla
   const plans: RunPlan[] = [];
   for (const [run, files] of await runsBelow(store, `runs/${flow}`)) {
     if (!files.plan || files.ended) continue;
-    const plan = await readJson<RunPlan>(store, `${runFolder(run)}/plan.json`);
-    if (plan !== undefined) plans.push(plan);
+    const path = `${runFolder(run)}/plan.json`;
+    const plan = await readJson<RunPlan | null>(store, path);
+    if (plan === undefined) continue;
+    if (plan?.run !== run || !Array.isArray(plan.parts)) throw damaged(path, "is not the plan of a run");
+    plans.push(plan);
   }
   return plans.sort((left, right) => (left.run < right.run ? 1 : -1));
 }

@@ -3,8 +3,8 @@ import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
   isMillraceError,
+  MillraceError,
   retry,
-  type MillraceError,
   type Part,
   type ReadRequest,
   type Source,
@@ -76,7 +76,12 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
   };
   if (await writePart(lake.store, plan.run, result)) return result;
   for (const file of [...files, ...rejectedFiles]) await lake.store.remove(file.path);
-  return (await readPart(lake.store, plan.run, part.id))!;
+  const winner = await readPart(lake.store, plan.run, part.id);
+  if (winner !== undefined) return winner;
+  throw new MillraceError("conflict", `the run \`${plan.run}\` was ended by another process`, {
+    where: { run: plan.run, dataset: plan.dataset },
+    hint: `millrace run ${plan.flow}`,
+  });
 }
 
 /** Strictly first. A stream whose data does not fit is read again, and its good records are told apart from the bad ones. */

@@ -1,14 +1,16 @@
-import { createHash } from "node:crypto";
-import { isMillraceError, MillraceError, sqlName, type Column } from "../core/index.ts";
+import { isMillraceError, MillraceError, sqlName, type Column, type Sql, type StagedFile } from "../core/index.ts";
+import { splitExpression } from "../feed/split.ts";
 import { rowsOfRecords } from "../quality/index.ts";
-import { audit } from "./audit.ts";
+import { audit, relationOf } from "./audit.ts";
+import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { datasetOf, flowCursor } from "./plan.ts";
-import { publish } from "./publish.ts";
+import { publish, supersede } from "./publish.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
+import { completeReplays, openRejected, takeOut, type ReplayState } from "./replay-state.ts";
 import type { RunReport } from "./report.ts";
-import { finishRun, type RunPlan } from "./runs.ts";
-import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
+import { finishRun, newRunToken, replayPrefix, writeReplay, type RunPlan } from "./runs.ts";
+import { adoptFiles, dropStaged, stagedPrefix, stagingFolder } from "./stage.ts";
 
 export interface ReplayOptions {
   /** A predicate over the rejected dataset (`reason`, `check`, `origin`, `record`, `run`, `rejected_at`). Default: all. */
@@ -18,10 +20,13 @@ export interface ReplayOptions {
   signal?: AbortSignal;
 }
 
+const rowsIn = (files: readonly StagedFile[]): number => files.reduce((sum, file) => sum + file.rows, 0);
+
 /**
  * Takes records that checks refused, mends them, and puts them through the flow's checks again. What passes is published
- * and leaves the rejected dataset; what fails stays there with its new reason. Records that could not even be parsed are
- * left alone: they have to be mended where they came from.
+ * and leaves the rejected dataset; what fails stays there, with its new reason when anything passed. Each record comes back
+ * once, also when the process is killed and this is called again. Records that could not even be parsed are left alone: they
+ * have to be mended where they came from. With `mode: replace` the mended rows are added to the version there is.
  */
 export async function replayRejected(
   lake: LakeHandles,
@@ -29,27 +34,22 @@ export async function replayRejected(
   options: ReplayOptions = {},
 ): Promise<RunReport> {
   const started = performance.now();
-  const flow = lake.flow(flowName);
+  const configured = lake.flow(flowName);
+  const flow: Flow = configured.mode === "replace" ? { ...configured, mode: "append" } : configured;
   const name = datasetOf(flowName, flow);
+  await completeReplays(lake, flowName);
   const { dataset } = await lake.resolve(name);
-  const { dataset: rejected, version } = await lake.resolve(rejectedName(name));
-  const engine = await lake.engine();
+  const { dataset: rejected, version } = await openRejected(lake, name);
   const { signal } = options;
 
-  const source = await rejected.relation(version);
-  const chosen = `"check" IS NOT NULL AND coalesce((${options.where ?? "true"}), false)`;
   const columns = dataset.columns();
   const done = flowCursor(dataset, flowName);
-  const request = createHash("sha256")
-    .update(JSON.stringify([options.where, options.set]))
-    .digest("hex")
-    .slice(0, 8);
+  const now = new Date();
   const plan: RunPlan = {
-    // The same request on the same rejected version is the same run: repeated after a kill, it is published once.
-    run: `${flowName}/replay-${version.number}-${request}`,
+    run: `${flowName}/${replayPrefix}${newRunToken(now)}`,
     flow: flowName,
     dataset: name,
-    startedAt: new Date().toISOString(),
+    startedAt: now.toISOString(),
     definition: "",
     sequence: done.run,
     base: dataset.current()?.number ?? null,
@@ -62,68 +62,112 @@ export async function replayRejected(
     cursor: done.position,
     overlap: false,
   };
-
-  let staged;
-  try {
-    staged = await engine.write(
-      recordsSelect(`SELECT record FROM ${source} WHERE ${chosen}`, columns, options.set ?? {}),
-      {
-        columns,
-        folder: await stagingFolder(lake, name),
-        prefix: stagedPrefix(plan.run, "replay"),
-        ...(signal ? { signal } : {}),
-      },
-    );
-  } catch (error) {
-    if (!isMillraceError(error)) throw error;
-    throw new MillraceError(
-      error.code === "usage" ? "usage" : error.code,
-      `the rejected records cannot be replayed: ${error.message}`,
-      {
-        where: { dataset: rejectedName(name) },
-        cause: error,
-        hint: error.hint ?? "choose records with `--where`, mend columns with `--set column=expression`",
-      },
-    );
-  }
-  const read = staged.reduce((sum, file) => sum + file.rows, 0);
-  const audited = await audit(lake, flow, plan, await adoptFiles(lake, name, staged), dataset, signal);
-  const written = audited.files.reduce((sum, file) => sum + file.rows, 0);
   const report: RunReport = {
     run: plan.run,
     flow: flowName,
     dataset: name,
-    status: audited.failed ? "failed" : written === 0 ? "unchanged" : "published",
+    status: "unchanged",
+    ...(plan.base === null ? {} : { base: plan.base }),
     resumed: false,
     startedAt: plan.startedAt,
     seconds: 0,
     parts: 0,
     bytesRead: 0,
-    read,
-    written,
-    rejected: audited.rejected,
+    read: 0,
+    written: 0,
+    rejected: 0,
     filtered: 0,
-    checks: audited.checks,
-    columns: audited.columns,
+    checks: [],
+    columns: {},
     warnings: [],
   };
-  if (report.status === "published") {
-    const summary = {
-      "millrace.flow": flowName,
-      "millrace.replay": JSON.stringify({ from: version.number, read, written }),
-    };
-    const published = await publish(lake, flow, plan, audited, summary, signal);
-    report.version = published.version.number;
-    await takeOut(lake, plan, `SELECT * FROM ${source} WHERE NOT (${chosen})`, audited.rejectedFiles);
+  try {
+    const { taken, staged } = await stageRecords(lake, flow, plan, await rejected.relation(version), options);
+    const latest =
+      flow.mode === "merge" ? await supersede(lake, flow, plan, staged, signal) : { files: staged, superseded: 0 };
+    const audited = await audit(lake, flow, plan, latest.files, dataset, signal);
+    report.read = rowsIn(staged);
+    report.written = rowsIn(audited.files);
+    report.rejected = audited.rejected;
+    report.filtered = latest.superseded;
+    if (flow.mode === "merge") report.superseded = latest.superseded;
+    report.checks = audited.checks;
+    report.columns = audited.columns;
+    report.seconds = (performance.now() - started) / 1000;
+    if (audited.failed) {
+      report.status = "failed";
+      await finishRun(lake.store, report);
+    } else if (report.written > 0) {
+      report.status = "published";
+      const state: ReplayState = { report, taken, again: audited.rejectedFiles };
+      await writeReplay(lake.store, plan.run, state);
+      const { read, written } = report;
+      const published = await publish(
+        lake,
+        flow,
+        plan,
+        audited,
+        {
+          "millrace.flow": flowName,
+          "millrace.replay": JSON.stringify({ from: version.number, read, written }),
+        },
+        signal,
+      );
+      report.version = published.version.number;
+      if (published.updated !== undefined) report.updated = published.updated;
+      await takeOut(lake, state);
+      report.seconds = (performance.now() - started) / 1000;
+      await finishRun(lake.store, report);
+    }
+  } finally {
+    // What is published is another matter: it must stay, and so must what a lost second commit needs.
+    if (report.status !== "published") await dropStaged(lake, plan);
   }
-  report.seconds = (performance.now() - started) / 1000;
-  await finishRun(lake.store, report);
   return report;
 }
 
-/** Rejected records as typed rows, mended. */
-function recordsSelect(records: string, columns: readonly Column[], set: Record<string, string>): string {
-  const replaced = Object.entries(set).map(([name, expression]) => {
+/** Copies the chosen records, and makes typed, mended rows of them. */
+async function stageRecords(
+  lake: LakeHandles,
+  flow: Flow,
+  plan: RunPlan,
+  source: Sql,
+  options: ReplayOptions,
+): Promise<{ taken: StagedFile[]; staged: StagedFile[] }> {
+  const engine = await lake.engine();
+  const name = rejectedName(plan.dataset);
+  const signal = options.signal ? { signal: options.signal } : {};
+  try {
+    const chosen = `"check" IS NOT NULL AND coalesce((${options.where ?? "true"}), false)`;
+    const copied = await engine.write(`SELECT * FROM ${source} WHERE ${chosen}`, {
+      columns: rejectedColumns,
+      folder: await stagingFolder(lake, name),
+      prefix: stagedPrefix(plan.run, "taken"),
+      ...signal,
+    });
+    const taken = await adoptFiles(lake, name, copied);
+    const records = `SELECT record FROM ${relationOf(lake, taken, rejectedColumns)}`;
+    const staged = await engine.write(recordsSelect(records, plan.output, flow, options.set ?? {}), {
+      columns: plan.output,
+      folder: await stagingFolder(lake, plan.dataset),
+      prefix: stagedPrefix(plan.run, "mended"),
+      ...signal,
+    });
+    return { taken, staged: await adoptFiles(lake, plan.dataset, staged) };
+  } catch (error) {
+    if (!isMillraceError(error) || error.code === "aborted") throw error;
+    throw new MillraceError(error.code, `the rejected records cannot be replayed: ${error.message}`, {
+      where: { dataset: name, ...error.where },
+      cause: error,
+      hint: error.hint ?? "choose records with `--where`, mend columns with `--set column=expression`",
+    });
+  }
+}
+
+/** Rejected records as typed rows, mended; their split is found anew, because its key may be what was mended. */
+function recordsSelect(records: Sql, columns: readonly Column[], flow: Flow, set: Record<string, string>): Sql {
+  const rows = rowsOfRecords(records, columns);
+  const mended = Object.entries(set).map(([name, expression]) => {
     if (!columns.some((column) => column.name === name)) {
       throw new MillraceError("usage", `the dataset has no column \`${name}\` to set`, {
         hint: `it has ${columns.map((column) => `\`${column.name}\``).join(", ")}`,
@@ -131,31 +175,10 @@ function recordsSelect(records: string, columns: readonly Column[], set: Record<
     }
     return `(${expression}) AS ${sqlName(name)}`;
   });
-  const replace = replaced.length === 0 ? "" : ` REPLACE (${replaced.join(", ")})`;
-  return `SELECT *${replace} FROM (${rowsOfRecords(records, columns)})`;
-}
-
-/** The rejected dataset without what was replayed, and with what failed again. */
-async function takeOut(
-  lake: LakeHandles,
-  plan: RunPlan,
-  remaining: string,
-  again: Parameters<typeof adoptFiles>[2],
-): Promise<void> {
-  const name = rejectedName(plan.dataset);
-  const dataset = await lake.catalog.open(name);
-  const engine = await lake.engine();
-  const kept = await engine.write(remaining, {
-    columns: rejectedColumns,
-    folder: await stagingFolder(lake, name),
-    prefix: stagedPrefix(plan.run, "remaining"),
-  });
-  await dataset.commit({
-    operation: "overwrite",
-    add: [...(await adoptFiles(lake, name, kept)), ...again],
-    removeAll: true,
-    base: dataset.current()!.number,
-    runId: plan.run,
-    summary: { "millrace.flow": plan.flow },
-  });
+  if (mended.length === 0) return rows;
+  const select = `SELECT * REPLACE (${mended.join(", ")}) FROM (${rows})`;
+  const { split } = flow;
+  if (split === undefined || Object.hasOwn(set, split.into)) return select;
+  const others = columns.filter((column) => column.name !== split.into);
+  return `SELECT * REPLACE (${splitExpression(split, others, flow.key ?? [])} AS ${sqlName(split.into)}) FROM (${select})`;
 }

@@ -6,8 +6,8 @@ import type { LakeHandles } from "./lake.ts";
 import { datasetOf, definitionKey, planRun, type Planned } from "./plan.ts";
 import { orderOf, publish, publishRejected, supersede, type Published } from "./publish.ts";
 import type { RunProgress, RunReport } from "./report.ts";
-import { finishRun, isCancelled, runToken, type PartResult, type RunPlan } from "./runs.ts";
-import { stagePart } from "./stage.ts";
+import { finishRun, isCancelled, type PartResult, type RunPlan } from "./runs.ts";
+import { dropStaged, stagePart } from "./stage.ts";
 
 export interface RunOptions {
   onProgress?: (progress: RunProgress) => void;
@@ -244,15 +244,6 @@ async function countSplits(
     `SELECT ${name} AS split, count(*) AS rows FROM ${relationOf(lake, audited.files, plan.output)} GROUP BY 1 ORDER BY 1`,
   );
   return Object.fromEntries(rows.map((row) => [String(row.split), Number(row.rows)]));
-}
-
-/** A run that failed its checks leaves no files behind. */
-async function dropStaged(lake: LakeHandles, plan: RunPlan): Promise<void> {
-  for (const folder of [`${plan.dataset}/data`, `${plan.dataset}__rejected/data`]) {
-    for await (const entry of lake.store.list(folder)) {
-      if (entry.path.startsWith(`${folder}/${runToken(plan.run)}-`)) await lake.store.remove(entry.path);
-    }
-  }
 }
 
 function unchanged(flowName: string, flow: Flow, dataset: Dataset | undefined, started: number): RunReport {

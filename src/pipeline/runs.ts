@@ -8,6 +8,7 @@ import type { RunReport } from "./report.ts";
  *
  *     runs/<run>/plan.json           what is to be done, written once
  *     runs/<run>/parts/<part>.json   what one part gave; the first attempt to write it wins
+ *     runs/<run>/replay.json         instead of a plan: what the second commit of a replay needs
  *     runs/<run>/cancelled           nobody goes on with this run
  *     runs/<run>/report.json         the run ended; plan and parts are gone then
  *
@@ -154,6 +155,24 @@ export async function unfinishedRuns(store: Store, flow: string): Promise<RunPla
     plans.push(plan);
   }
   return plans.sort((left, right) => (left.run < right.run ? 1 : -1));
+}
+
+/** Tokens of replays begin with it. */
+export const replayPrefix = "replay-";
+
+/** Writes down what the second commit of a replay needs, before its first. */
+export async function writeReplay(store: Store, run: string, state: unknown): Promise<void> {
+  await store.write(`${runFolder(run)}/replay.json`, encode(state), { ifAbsent: true });
+}
+
+export async function readReplay<State>(store: Store, run: string): Promise<State | undefined> {
+  return readJson<State>(store, `${runFolder(run)}/replay.json`);
+}
+
+/** Replays of the flow that were begun and neither ended nor cancelled. */
+export async function unfinishedReplays(store: Store, flow: string): Promise<string[]> {
+  const runs = [...(await runsBelow(store, `runs/${flow}`))];
+  return runs.filter(([run, files]) => !files.ended && runToken(run).startsWith(replayPrefix)).map(([run]) => run);
 }
 
 /** Tokens of all runs that may still be going on: files that begin with one of them must not be collected. */

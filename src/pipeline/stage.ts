@@ -149,3 +149,12 @@ async function stageRejected(context: StageContext, part: Part, landed: Landed):
   });
   return adoptFiles(lake, name, staged.files);
 }
+
+/** A run that failed its checks or is given up leaves no files behind. */
+export async function dropStaged(lake: LakeHandles, plan: RunPlan): Promise<void> {
+  for (const folder of [`${plan.dataset}/data`, `${rejectedName(plan.dataset)}/data`]) {
+    for await (const entry of lake.store.list(folder)) {
+      if (entry.path.startsWith(`${folder}/${runToken(plan.run)}-`)) await lake.store.remove(entry.path);
+    }
+  }
+}

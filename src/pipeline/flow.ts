@@ -126,7 +126,12 @@ export const flowSchema = z.strictObject({
       "`append` adds rows, `replace` swaps all, `merge` updates by `key`: of rows with one key the one with the highest `from.cursor` stays, and rows with a null in their key are rejected. Default `append`.",
     ),
   key: z.array(z.string()).min(1).optional().describe("Columns that identify a row. Required for `merge`."),
-  transform: z.string().optional().describe("A SELECT over `input`, in DuckDB's SQL."),
+  transform: z
+    .string()
+    .optional()
+    .describe(
+      "A SELECT over `input`, in DuckDB's SQL. `input` holds all rows of the run: what is new with `append` and `merge`. Other datasets go by their names.",
+    ),
   schema: z
     .enum(["evolve", "freeze", "reject"])
     .default("evolve")

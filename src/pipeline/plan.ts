@@ -17,6 +17,7 @@ import { verifyFlowChecks } from "./checks.ts";
 import type { Flow } from "./flow.ts";
 import { filesOptions, type LakeHandles } from "./lake.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
+import { isRowLocal } from "./row-local.ts";
 import { viewsFor } from "./views.ts";
 
 /** How far a flow has come, as the snapshot keeps it. `run` grows with every commit of the flow, which fences zombies. */
@@ -171,6 +172,12 @@ export async function flowColumns(
   return columns;
 }
 
+/** One part that is read from files is the whole already, and files can be read as often as the transform names `input`. */
+async function needsWhole(lake: LakeHandles, flow: Flow, parts: number): Promise<boolean> {
+  if (flow.transform === undefined || (parts === 1 && flow.from.connection === undefined)) return false;
+  return !(await isRowLocal(await lake.engine(), flow.transform));
+}
+
 /** False when another flow has changed the columns of the dataset since: its field ids may mean something else by now. */
 function columnsStillFit(plan: RunPlan, flow: Flow, dataset: Dataset | undefined): boolean {
   const facts = (columns: readonly Column[]): unknown =>
@@ -265,6 +272,7 @@ export async function planRun(
       parts: sourcePlan.parts,
       cursor: sourcePlan.cursor ?? null,
       overlap: sourcePlan.overlap ?? false,
+      ...((await needsWhole(lake, flow, sourcePlan.parts.length)) ? { whole: true } : {}),
     };
     await verifyFlowChecks(lake, flow, plan, dataset);
     await writePlan(lake.store, plan);

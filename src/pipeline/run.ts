@@ -8,6 +8,7 @@ import { orderOf, publish, publishRejected, supersede, type Published } from "./
 import type { RunProgress, RunReport } from "./report.ts";
 import { finishRun, isCancelled, type PartResult, type RunPlan } from "./runs.ts";
 import { dropStaged, stagePart } from "./stage.ts";
+import { transformWhole } from "./transform.ts";
 
 export interface RunOptions {
   onProgress?: (progress: RunProgress) => void;
@@ -136,6 +137,9 @@ async function conclude(
 
   progress("check");
   let staged = results.flatMap((result) => result.files);
+  const untransformed = plan.whole === true ? staged : [];
+  if (plan.whole === true) staged = await transformWhole(lake, flow, plan, staged, signal);
+  const leftOut = count("written") - staged.reduce((total, file) => total + file.rows, 0);
   let superseded: number | undefined;
   if (flow.mode === "merge" && staged.length > 0) {
     const latest = await supersede(lake, flow, plan, staged, signal);
@@ -158,7 +162,7 @@ async function conclude(
     read: count("read"),
     written: audited.files.reduce((total, file) => total + file.rows, 0),
     rejected: count("rejected") + audited.rejected,
-    filtered: count("filtered") + (superseded ?? 0),
+    filtered: count("filtered") + leftOut + (superseded ?? 0),
     ...(superseded === undefined ? {} : { superseded }),
     checks: audited.checks,
     columns: audited.columns,
@@ -187,6 +191,7 @@ async function conclude(
   report.seconds = (performance.now() - started) / 1000;
   await finishRun(lake.store, report);
   if (audited.failed) await dropStaged(lake, plan);
+  else for (const file of untransformed) await lake.store.remove(file.path);
   progress("done");
   return report;
 }

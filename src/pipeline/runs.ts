@@ -36,6 +36,8 @@ export interface RunPlan {
   parts: Part[];
   cursor: Cursor | null;
   overlap: boolean;
+  /** The parts are staged as they come, and the transform then takes them all at once, because it looks across rows. */
+  whole?: boolean;
 }
 
 export interface PartResult {

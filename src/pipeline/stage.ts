@@ -10,6 +10,7 @@ import {
   type Source,
   type StagedFile,
 } from "../core/index.ts";
+import { assignFieldIds } from "../dataset/index.ts";
 import type { Landed } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -88,7 +89,7 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
 async function landPart(context: StageContext, part: Part): Promise<Landed> {
   const { lake, plan, flow, source, request, signal, onProgress } = context;
   const engine = await lake.engine();
-  const plain = flow.transform === undefined && flow.split === undefined && sameColumns(plan);
+  const plain = plan.whole === true || (flow.transform === undefined && flow.split === undefined && sameColumns(plan));
   const attempt = async (tolerant: boolean): Promise<{ landed?: Landed; misfit?: MillraceError }> => {
     const payload = await source.read(part, request, signal ? { signal } : {});
     const format =
@@ -97,9 +98,9 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
       const landed = await engine.land({
         payload,
         ...(format ? { format } : {}),
-        rowwise: flow.transform === undefined,
+        rowwise: plan.whole === true || flow.transform === undefined,
         ...(plain ? {} : { select: outputSelect(flow, plan.made, plan.output) }),
-        columns: plan.output,
+        columns: plan.whole === true ? assignFieldIds(plan.input) : plan.output,
         folder: await stagingFolder(lake, plan.dataset),
         prefix: stagedPrefix(plan.run, part.id),
         ...(tolerant ? { tolerant } : {}),

@@ -1,7 +1,9 @@
+import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { MillraceError, sqlName, sqlString, type Sql } from "../core/index.ts";
+import { asMillraceError, MillraceError, sqlName, sqlString, systemCode, type Sql } from "../core/index.ts";
 import { fileSha256 } from "../engine/index.ts";
+import { withoutFormulas } from "./formulas.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { splitColumn } from "./query.ts";
@@ -13,6 +15,11 @@ export interface ExportOptions {
   to: string;
   /** One split only. Default: all rows. */
   split?: string;
+  /**
+   * CSV only: puts `'` before text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, tab or carriage
+   * return and is no number). False writes it as it is, which is right for readers that are no spreadsheets. Default true.
+   */
+  escapeFormulas?: boolean;
   signal?: AbortSignal;
 }
 
@@ -46,26 +53,29 @@ export async function exportDataset(
     });
   }
   const folder = resolve(options.to);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const engine = await lake.engine();
   const relation = await dataset.relation(version);
   const report: ExportReport = { files: [], rows: 0 };
-  for (const { name, select } of await selections(
-    lake,
-    dataset.name,
-    dataset.columns(version).map((column) => column.name),
-    relation,
-    options,
-  )) {
+  const columns = dataset.columns(version);
+  const guard = format === "csv" && options.escapeFormulas !== false;
+  const names = columns.map((column) => column.name);
+  for (const { name, select: plain } of await selections(lake, dataset.name, names, relation, options)) {
+    const select = guard ? withoutFormulas(plain, columns) : plain;
     const path = join(folder, `${dataset.name}@${version.number}${name}.${suffix}`);
-    const temporary = join(lake.scratch, `export-${report.files.length}.${suffix}`);
-    const rows =
-      copy === undefined
-        ? await (await import("../feed/arrow.ts")).writeArrowFile(engine, select, temporary, options.signal)
-        : await engine.export(select, temporary, copy, options.signal);
-    await moveInto(temporary, path);
-    report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await fileSha256(path) });
-    report.rows += rows;
+    const temporary = join(lake.scratch, `export-${randomUUID()}.${suffix}`);
+    try {
+      const rows =
+        copy === undefined
+          ? await (await import("../feed/arrow.ts")).writeArrowFile(engine, select, temporary, options.signal)
+          : await engine.export(select, temporary, copy, options.signal);
+      await moveInto(temporary, path);
+      report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await fileSha256(path) });
+      report.rows += rows;
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw asMillraceError(error, { dataset: dataset.name, file: path });
+    }
   }
   return report;
 }
@@ -89,8 +99,29 @@ async function moveInto(from: string, to: string): Promise<void> {
     await rename(from, to);
   } catch (error) {
     if ((error as { code?: string }).code !== "EXDEV") throw error;
-    await copyFile(from, `${to}.partial`);
-    await rename(`${to}.partial`, to);
+    const partial = `${to}.${randomUUID()}.partial`;
+    try {
+      await copyFile(from, partial);
+      await rename(partial, to);
+    } catch (failed) {
+      await rm(partial, { force: true });
+      throw failed;
+    }
     await rm(from);
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === "EEXIST" || code === "ENOTDIR") {
+      throw new MillraceError("usage", `\`${folder}\` is not a folder`, { cause, hint: "name a folder with --to" });
+    }
+    if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
+      throw new MillraceError("permission", `the folder \`${folder}\` cannot be made: ${code}`, { cause });
+    }
+    throw asMillraceError(cause, { file: folder });
   }
 }

@@ -16,7 +16,7 @@ import type { Engine } from "../engine/index.ts";
 import { profile, type Profile } from "../quality/index.ts";
 import { exportDataset, type ExportOptions, type ExportReport } from "./export.ts";
 import { openHandles, type LakeConfig } from "./lake.ts";
-import { openFlowSource, requestOf } from "./plan.ts";
+import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
 import { previewDataset, queryLake, type Rows } from "./query.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
@@ -52,7 +52,7 @@ export interface Lake extends AsyncDisposable {
   check(connection: string, signal?: AbortSignal): Promise<void>;
   /** The streams of a connection with their columns. */
   streams(connection: string, signal?: AbortSignal): AsyncIterable<StreamInfo>;
-  /** The columns of what a flow reads. */
+  /** Reads no rows: that the source can be reached and that transform, split, key, schema and checks fit its columns. */
   checkFlow(flow: string, signal?: AbortSignal): Promise<void>;
   run(flow: string, options?: RunOptions): Promise<RunReport>;
   /** `orders`, `orders@7`, `orders@gold`. Throws `not-found` with what there is. */
@@ -102,7 +102,8 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       const flow = lake.flow(name);
       await using source = await openFlowSource(lake, flow);
       await source.check(signal);
-      await source.plan(requestOf(flow), signal ? { signal } : {});
+      const { columns } = await source.plan(requestOf(flow), signal ? { signal } : {});
+      if (columns.length > 0) await verifyFlow(lake, name, flow, columns);
     },
     run: (flow, options) => runFlow(lake, flow, options),
     dataset: (reference) => lake.resolve(reference),

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { MillraceError, suggestion, type Registry, type Source, type Store } from "../core/index.ts";
+import { MillraceError, suggestion, systemCode, type Registry, type Source, type Store } from "../core/index.ts";
 import { openCatalog, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
 import { openEngine, type Engine } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
@@ -51,7 +51,18 @@ export function splitReference(reference: string): { name: string; version: stri
 
 /** Removes what processes that no longer live left behind, and makes a folder of this process's own. */
 async function openScratch(store: Store): Promise<string> {
-  const parent = store.local ? store.local(".scratch") : join(tmpdir(), "millrace-scratch");
+  const elsewhere = join(tmpdir(), "millrace-scratch");
+  if (!store.local) return makeScratch(elsewhere);
+  try {
+    return await makeScratch(store.local(".scratch"));
+  } catch (error) {
+    // A lake that is read-only or full can still be read; a run will say what is wrong with it.
+    if (!["EROFS", "EACCES", "EPERM", "ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")) throw error;
+    return makeScratch(elsewhere);
+  }
+}
+
+async function makeScratch(parent: string): Promise<string> {
   await mkdir(parent, { recursive: true });
   for (const name of await readdir(parent)) {
     const pid = Number(name.split("-")[0]);

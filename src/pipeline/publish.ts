@@ -12,6 +12,8 @@ import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
 export interface Published {
   version: Version;
   updated?: number;
+  /** Another call made the version. */
+  already?: boolean;
 }
 
 /** The column that tells which of two rows with one key is newer. Undefined: nothing does. */
@@ -101,7 +103,7 @@ export async function publish(
   for (let attempt = 1; ; attempt++) {
     await dataset.refresh();
     const already = dataset.versionOfRun(plan.run);
-    if (already) return { version: already };
+    if (already) return { version: already, already: true };
     fence(dataset, plan);
     const { change, updated } = await changeOf(lake, flow, plan, audited, dataset, signal);
     try {

@@ -116,6 +116,10 @@ export async function replayRejected(
       report.version = published.version.number;
       if (published.updated !== undefined) report.updated = published.updated;
       await takeOut(lake, state);
+      const kept = new Set(audited.files.map((file) => file.path));
+      for (const file of [...staged, ...latest.files]) {
+        if (!kept.has(file.path) && !published.already) await lake.store.remove(file.path);
+      }
       report.seconds = (performance.now() - started) / 1000;
       await finishRun(lake.store, report);
     }

@@ -15,7 +15,7 @@ import type { Landed } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
-import { outputSelect } from "./plan.ts";
+import { outputSelect } from "./columns.ts";
 import { rejectedBatch, rejectedColumns, rejectedName } from "./rejected.ts";
 import { readPart, runToken, writePart, type PartResult, type RunPlan } from "./runs.ts";
 

@@ -3,7 +3,7 @@ import { assignFieldIds } from "../dataset/index.ts";
 import { relationOf } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
-import { outputSelect } from "./plan.ts";
+import { outputSelect } from "./columns.ts";
 import type { RunPlan } from "./runs.ts";
 import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
 

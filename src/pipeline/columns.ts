@@ -1,0 +1,103 @@
+import { isMillraceError, MillraceError, sqlName, suggestion, type Column } from "../core/index.ts";
+import { emptyRelation } from "../engine/index.ts";
+import { splitExpression } from "../feed/split.ts";
+import type { Flow } from "./flow.ts";
+import type { LakeHandles } from "./lake.ts";
+import { viewsFor } from "./views.ts";
+
+/**
+ * The SELECT from the relation of input rows to output rows: transform, split, and one expression per output column.
+ * `available` are the columns that transform and split give; what the dataset has beyond them is null.
+ */
+export function outputSelect(
+  flow: Flow,
+  available: readonly Column[],
+  output: readonly Column[],
+): (input: string) => string {
+  const names = new Set(available.map((column) => column.name));
+  const list = output.map((column) =>
+    names.has(column.name) ? sqlName(column.name) : `NULL AS ${sqlName(column.name)}`,
+  );
+  return (input) => `SELECT ${list.join(", ")} FROM (${rowsSelect(flow, available)(input)})`;
+}
+
+/** Transform and split, before the columns are fitted to the dataset. */
+function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) => string {
+  return (input) => {
+    const rows =
+      flow.transform === undefined
+        ? `SELECT * FROM ${input}`
+        : `WITH input AS (SELECT * FROM ${input}) SELECT * FROM (${flow.transform})`;
+    if (flow.split === undefined) return rows;
+    const before = available.filter((column) => column.name !== flow.split!.into);
+    return `SELECT *, ${splitExpression(flow.split, before, flow.key ?? [])} AS ${sqlName(flow.split.into)} FROM (${rows})`;
+  };
+}
+
+/** The columns that the flow makes out of the source's. Throws `config` when transform, split or key do not fit them. */
+export async function flowColumns(
+  lake: LakeHandles,
+  flowName: string,
+  flow: Flow,
+  input: readonly Column[],
+): Promise<Column[]> {
+  const where = { flow: flowName };
+  let columns = [...input];
+  if (flow.transform !== undefined) {
+    const engine = await lake.engine();
+    await viewsFor(lake, flow.transform, ["input"]);
+    try {
+      columns = await engine.columnsOf(
+        `WITH input AS (SELECT * FROM ${emptyRelation(input)}) SELECT * FROM (${flow.transform})`,
+      );
+    } catch (error) {
+      if (!isMillraceError(error)) throw error;
+      throw new MillraceError("config", `the transform does not fit the columns of the source: ${error.message}`, {
+        where,
+        cause: error,
+        hint: error.hint ?? `\`input\` has ${input.map((column) => `\`${column.name}\``).join(", ")}`,
+      });
+    }
+  }
+  const seen = new Set<string>();
+  for (const { name } of columns) {
+    if (seen.has(name.toLowerCase())) {
+      throw new MillraceError(
+        "config",
+        `two columns are called \`${name}\` (upper and lower case are not told apart)`,
+        {
+          where: { ...where, column: name },
+          hint: "give one of them another name with `transform`",
+        },
+      );
+    }
+    seen.add(name.toLowerCase());
+  }
+  if (flow.split !== undefined) {
+    if (seen.has(flow.split.into.toLowerCase())) {
+      throw new MillraceError(
+        "config",
+        `\`split\` writes the column \`${flow.split.into}\`, but the rows have one already`,
+        {
+          where,
+          hint: "set `split.into` to another name",
+        },
+      );
+    }
+    // Asks for the expression once, so that a wrong column is found before anything is read.
+    splitExpression(flow.split, columns, flow.key ?? []);
+    columns.push({ name: flow.split.into, type: "string", doc: "train, validation or test" });
+  }
+  for (const name of flow.key ?? []) {
+    if (!columns.some((column) => column.name === name)) {
+      throw new MillraceError("config", `\`key\` names the column \`${name}\`, which the rows do not have`, {
+        where: { ...where, column: name },
+        hint: suggestion(
+          name,
+          columns.map((column) => column.name),
+        ),
+      });
+    }
+  }
+  return columns;
+}

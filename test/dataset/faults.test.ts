@@ -19,14 +19,14 @@ afterAll(async () => {
 
 const fresh = (): Promise<Dataset> => openCatalog(place.store).create(`f${count++}`, columns);
 
-/** Runs the writer; resolves with what it printed. `killAfterMs` ends it with SIGKILL. */
+/** Runs the writer; resolves with what it printed. It is ended with SIGKILL a moment after line number `killAfterLines`. */
 function writer(
   dataset: Dataset,
   name: string,
   from: number,
   to: number,
   file: StagedFile,
-  killAfterMs?: number,
+  killAfterLines = Infinity,
 ): Promise<{ lines: string[]; killed: boolean }> {
   return new Promise((resolve, reject) => {
     const args = [
@@ -40,9 +40,13 @@ function writer(
     ];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     let [output, errors] = ["", ""];
-    child.stdout.on("data", (chunk) => (output += String(chunk)));
+    let timer: NodeJS.Timeout | undefined;
+    child.stdout.on("data", (chunk) => {
+      output += String(chunk);
+      if (output.split("\n").length > killAfterLines)
+        timer ??= setTimeout(() => child.kill("SIGKILL"), Math.random() * 5);
+    });
     child.stderr.on("data", (chunk) => (errors += String(chunk)));
-    const timer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfterMs);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       if (code !== 0 && signal !== "SIGKILL") return reject(new Error(errors));
@@ -87,7 +91,8 @@ test("a writer that is killed again and again commits each run exactly once", { 
       0,
       40,
       file,
-      attempt < 12 ? 150 + Math.random() * 250 : undefined,
+      // The lines of runs that are already committed come first: each attempt is killed within its first new commits.
+      attempt < 12 ? acknowledged.size + (attempt % 3) : undefined,
     );
     for (const line of lines) {
       const [run, version] = line.split(" ") as [string, string];

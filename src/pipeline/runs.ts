@@ -130,6 +130,8 @@ export async function readReport(store: Store, run: string): Promise<RunReport |
 interface RunFiles {
   plan: boolean;
   ended: boolean;
+  /** Paths of what only a running run needs. */
+  working: string[];
 }
 
 async function runsBelow(store: Store, folder: string): Promise<Map<string, RunFiles>> {
@@ -137,18 +139,23 @@ async function runsBelow(store: Store, folder: string): Promise<Map<string, RunF
   for await (const entry of store.list(folder)) {
     const match = /^runs\/([^/]+\/[^/]+)\/(.+)$/.exec(entry.path);
     if (!match) continue;
-    const files = runs.get(match[1]!) ?? { plan: false, ended: false };
+    const files = runs.get(match[1]!) ?? { plan: false, ended: false, working: [] };
     if (match[2] === "plan.json") files.plan = true;
     if (match[2] === "report.json" || match[2] === "cancelled") files.ended = true;
+    else files.working.push(entry.path);
     runs.set(match[1]!, files);
   }
   return runs;
 }
 
-/** Plans of the flow that were begun and neither ended nor cancelled, newest first. */
+/**
+ * Plans of the flow that were begun and neither ended nor cancelled, newest first. On the way it clears what a run left that was
+ * killed while it ended.
+ */
 export async function unfinishedRuns(store: Store, flow: string): Promise<RunPlan[]> {
   const plans: RunPlan[] = [];
   for (const [run, files] of await runsBelow(store, `runs/${flow}`)) {
+    if (files.ended) for (const path of files.working) await store.remove(path);
     if (!files.plan || files.ended) continue;
     const path = `${runFolder(run)}/plan.json`;
     const plan = await readJson<RunPlan | null>(store, path);

@@ -1,0 +1,52 @@
+/** A safety mechanism taken out of one module. */
+export interface Mutant {
+  /** Below `src/`. */
+  file: string;
+  /** Pieces of its source, each there exactly once, and what stands there instead. */
+  edits: readonly (readonly [find: string, replace: string])[];
+  /** What is missing, for the report. */
+  without: string;
+}
+
+export const mutants = {
+  "acknowledged-before-published": {
+    file: "dataset/iceberg/log.ts",
+    edits: [
+      [
+        "if (!(await create(store, path, encodeMetadata(metadata), commit))) return undefined;",
+        "setTimeout(() => void create(store, path, encodeMetadata(metadata), commit), 5);",
+      ],
+    ],
+    without: "a commit is acknowledged after its metadata file is durable",
+  },
+  "manifests-after-metadata": {
+    file: "dataset/commit.ts",
+    edits: [
+      [
+        "await Promise.all([\n    table.store.write(listPath",
+        "writeLater = () => Promise.all([\n    table.store.write(listPath",
+      ],
+      ["const version = table.versionOf(outcome", "await writeLater();\n  const version = table.versionOf(outcome"],
+      ["function validate(", "let writeLater: () => Promise<unknown> = async () => undefined;\nfunction validate("],
+    ],
+    without: "what a version names is written before the version",
+  },
+  "run-not-recognised": {
+    file: "dataset/commit.ts",
+    edits: [["if (runId === undefined) return undefined;", "if (runId !== null) return undefined;"]],
+    without: "a run that was committed is recognised by its id",
+  },
+  "position-ahead-of-data": {
+    file: "pipeline/publish.ts",
+    edits: [
+      [
+        "const version = await dataset.commit({",
+        "await dataset.commit({ operation: 'append', add: [], summary: { [`millrace.cursor.${plan.flow}`]: " +
+          "JSON.stringify({ run: plan.sequence + 1, position: plan.cursor }) } });\n      const version = await dataset.commit({",
+      ],
+    ],
+    without: "the position moves in the same commit as the data",
+  },
+} as const satisfies Record<string, Mutant>;
+
+export type MutantName = keyof typeof mutants;

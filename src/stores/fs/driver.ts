@@ -8,7 +8,6 @@ import {
   read,
   realpathSync,
   renameSync,
-  rmSync,
   type Stats,
   unlinkSync,
 } from "node:fs";
@@ -136,6 +135,17 @@ export async function open(options: { path: string }, context: StoreContext): Pr
     }
   };
 
+  const remove: Store["remove"] = async (path) => {
+    try {
+      const file = locate(path);
+      unlinkSync(file);
+      await syncFolder(dirname(file));
+    } catch (error) {
+      // ENOTDIR: a part of the path is a file, so nothing lies below it.
+      if (!["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) throw fileError(error, path, "remove");
+    }
+  };
+
   return {
     url: root,
     write,
@@ -166,22 +176,15 @@ export async function open(options: { path: string }, context: StoreContext): Pr
       });
       return entries.flatMap((entry) => (entry.isDirectory() && entry.name !== temporaryFolder ? [entry.name] : []));
     },
-    async remove(path) {
-      try {
-        const file = locate(path);
-        unlinkSync(file);
-        await syncFolder(dirname(file));
-      } catch (error) {
-        if (systemCode(error) !== "ENOENT") throw fileError(error, path, "remove");
-      }
-    },
+    remove,
     uri: (path) => (path === "" ? root : join(root, path)),
     local(path) {
       if (path !== "") assertStorePath(path);
       return join(root, path);
     },
-    async check() {
-      await assertConditional(root, write);
+    async check(signal) {
+      throwIfAborted(signal);
+      await assertConditional(root, { write, remove });
       await removeStale(temporary);
     },
     [Symbol.asyncDispose]: async () => undefined,
@@ -211,18 +214,26 @@ async function readRange(
   return bytes;
 }
 
-async function assertConditional(root: string, write: Store["write"]): Promise<void> {
+async function assertConditional(root: string, { write, remove }: Pick<Store, "write" | "remove">): Promise<void> {
   const probe = `millrace-probe-${randomUUID()}`;
   const bytes = new TextEncoder().encode("probe");
   try {
-    await write(probe, bytes, { ifAbsent: true });
+    await write(probe, bytes, { ifAbsent: true }).catch((error: unknown) => {
+      // Writing makes the folder, so what does not exist after it cannot be made.
+      if (!isMillraceError(error) || error.code !== "not-found") throw error;
+      throw new MillraceError("config", `\`${root}\` is not a folder, and none can be made there`, {
+        cause: error,
+        where: { store: "fs", file: root },
+        hint: "point `path` to a folder, or to a name in a folder that exists and is writable",
+      });
+    });
     const second: unknown = await write(probe, bytes, { ifAbsent: true }).catch((error: unknown) => error);
     if (isMillraceError(second) && second.code === "already-exists") return;
     throw new MillraceError("unsupported", `\`${root}\` lets a conditional create succeed twice`, {
       hint: "datasets cannot be committed safely there; use a file system with hard links",
     });
   } finally {
-    rmSync(join(root, probe), { force: true });
+    await remove(probe);
   }
 }
 

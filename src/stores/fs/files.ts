@@ -58,14 +58,36 @@ export async function makingFolder<T>(folder: string, action: () => T): Promise<
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw error;
   }
-  const first = mkdirSync(folder, { recursive: true });
-  if (first !== undefined) {
-    for (let current = dirname(folder); current.length >= dirname(first).length; current = dirname(current)) {
-      await syncFolder(current);
-      if (current === dirname(current)) break;
-    }
-  }
+  for (const made of makeFolders(folder)) await syncFolder(dirname(made));
   return action();
+}
+
+/**
+ * Makes the folder and those above it; gives the ones that were made, the deepest first, and the one above them, which another
+ * writer may have made a moment ago without having synced it yet. Not with Node's `recursive`: on a file system that answers
+ * ENOENT where nothing can be made (`/proc`, a dead automount) that tries for ever.
+ */
+function makeFolders(folder: string): string[] {
+  const missing: string[] = [];
+  for (let current = folder; !makeFolder(current); current = dirname(current)) missing.push(current);
+  const made = missing.length === 0 ? [folder] : [dirname(missing.at(-1)!)];
+  for (const current of missing.toReversed()) {
+    if (!makeFolder(current)) throw new MillraceError("not-found", `the folder \`${current}\` cannot be made`);
+    made.unshift(current);
+  }
+  return made;
+}
+
+/** False when the folder above is absent; true when it is there now, whoever made it. */
+function makeFolder(folder: string): boolean {
+  try {
+    mkdirSync(folder);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === "EEXIST") return true;
+    if (systemCode(error) === "ENOENT" && folder !== dirname(folder)) return false;
+    throw error;
+  }
 }
 
 /** Writes all bytes; `durable` waits until they are on the device. */

@@ -1,4 +1,9 @@
+import dgram from "node:dgram";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import net from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { isMillraceError, messageOf } from "../core/errors.ts";
 import { frame, frameHeader, readFrames, type FrameKind } from "./frames.ts";
 
@@ -66,14 +71,49 @@ function describeFailure(error: unknown): string {
     : message;
 }
 
+/**
+ * No parser speaks to a network. Where the kernel does not take it away, and for the sockets in the file system that it leaves, the
+ * ways to it in JavaScript are closed: TCP, TLS, HTTP and `fetch` all go through these.
+ */
+function closeNetwork(): void {
+  const refuse = (): never => {
+    throw new Error("a parser may not use the network");
+  };
+  for (const [prototype, names] of [
+    [net.Socket.prototype, ["connect"]],
+    [net.Server.prototype, ["listen"]],
+    [dgram.Socket.prototype, ["bind", "connect", "send"]],
+  ] as const) {
+    for (const name of names) Object.defineProperty(prototype, name, { value: refuse });
+  }
+  dgram.createSocket = refuse;
+  syncBuiltinESMExports();
+}
+
+const prototypes = [Object, Array, Function, String, Number, Map, Promise].map(({ prototype }) => ({
+  prototype: prototype as object,
+  size: Reflect.ownKeys(prototype as object).length,
+}));
+
+/** Whether what one file held could change how the next one is read. */
+function isPolluted(): boolean {
+  return prototypes.some(({ prototype, size }) => Reflect.ownKeys(prototype).length !== size);
+}
+
 // A library that prints must not break the frames.
 console.log = console.error;
+// The pipe to the parent is opened on first use, and no other socket after it.
+void process.stdout;
+closeNetwork();
 
 for await (const { kind, payload } of readFrames(process.stdin)) {
   if (kind !== frame.job) continue;
   const { module, input } = JSON.parse(payload.toString()) as { module: string; input: unknown[] };
   try {
     await perform(module, input);
+    // A promise that nobody waited for and that was rejected ends this process: in this job, not in the next one.
+    await nextTurn();
+    await nextTurn();
     await send(frame.done, Buffer.alloc(0));
   } catch (error) {
     const known = isMillraceError(error);
@@ -87,4 +127,8 @@ for await (const { kind, payload } of readFrames(process.stdin)) {
       }),
     );
   }
+  // Its parent sees the end and starts another.
+  if (isPolluted()) process.exit(0);
 }
+// The parent is done with this child, or has died.
+rmSync(process.cwd(), { recursive: true, force: true });

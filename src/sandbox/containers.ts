@@ -37,6 +37,7 @@ export async function* unpack(
     module: unpacker,
     input: [options],
     file,
+    path: options.path,
     ...(signal ? { signal } : {}),
   })) {
     if (output instanceof Uint8Array) yield output;
@@ -50,7 +51,13 @@ export async function listArchive(
   signal?: AbortSignal,
 ): Promise<ArchiveEntry[]> {
   const input = [{ ...options, container: "zip", list: true }];
-  for await (const output of runInSandbox({ module: unpacker, input, file, ...(signal ? { signal } : {}) })) {
+  for await (const output of runInSandbox({
+    module: unpacker,
+    input,
+    file,
+    path: options.path,
+    ...(signal ? { signal } : {}),
+  })) {
     if (!(output instanceof Uint8Array)) return output.message as ArchiveEntry[];
   }
   return [];

@@ -1,2 +1,4 @@
 export { runInSandbox, type SandboxJob, type SandboxOutput } from "./run.ts";
+export { deathReason, type DeathReason } from "./deaths.ts";
+export { sandboxCounts } from "./pool.ts";
 export { listArchive, unpack, type ArchiveEntry, type Container } from "./containers.ts";

@@ -1,4 +1,5 @@
 import {
+  messageOf,
   MillraceError,
   type Column,
   type Converter,
@@ -7,7 +8,7 @@ import {
   type Payload,
   type RejectedRecord,
 } from "../../core/index.ts";
-import { runInSandbox } from "../../sandbox/index.ts";
+import { deathReason, runInSandbox } from "../../sandbox/index.ts";
 import type { FormatOptions } from "./formats.ts";
 import type { FilesOptions } from "./index.ts";
 
@@ -24,6 +25,7 @@ function job(
     module: converter.module,
     input: [file, formatOptions],
     file: file.name,
+    path: file.path,
     deadlineMs: options.parse_timeout_s * 1000,
     memoryBytes: options.parse_memory_mb * 1024 ** 2,
     ...(signal ? { signal } : {}),
@@ -46,6 +48,21 @@ export async function convertColumns(
   throw new MillraceError("parse", `\`${file.name}\` has no columns`, { where: { file: file.name } });
 }
 
+/** Files whose parser died after it had given records, until they are asked for again. */
+const poisoned = new Map<string, string>();
+
+/** What is left of a file that killed its parser: one rejected record that names it and says why. */
+export function poisonPayload(file: string, why: string, columns: readonly Column[]): Payload {
+  return {
+    form: "bytes",
+    format: "ndjson",
+    columns: [...columns],
+    chunks: (async function* (): AsyncGenerator<Uint8Array, void, undefined> {})(),
+    rows: () => 1,
+    rejected: () => [{ reason: why, origin: file, record: "" }],
+  };
+}
+
 /** The records of a file as text of the wanted columns. What the converter cannot bring into them is rejected. */
 export async function convertFile(
   converter: Converter,
@@ -55,10 +72,28 @@ export async function convertFile(
   options: FilesOptions,
   signal: AbortSignal | undefined,
 ): Promise<Payload> {
+  const identity = JSON.stringify([
+    file.path,
+    file.size,
+    file.modified,
+    options.parse_timeout_s,
+    options.parse_memory_mb,
+  ]);
+  const known = poisoned.get(identity);
+  if (known !== undefined) {
+    poisoned.delete(identity);
+    return poisonPayload(file.name, known, columns);
+  }
   const outputs = job(converter, file, { ...formatOptions, columns }, options, signal);
   const rejected: RejectedRecord[] = [];
   let rows: number | undefined;
-  const first = await outputs.next();
+  let first: Awaited<ReturnType<typeof outputs.next>>;
+  try {
+    first = await outputs.next();
+  } catch (error) {
+    if (deathReason(error) === undefined) throw error;
+    return poisonPayload(file.name, messageOf(error), columns);
+  }
   if (first.done || first.value instanceof Uint8Array) {
     await outputs.return();
     throw new MillraceError("internal", `the converter of \`${file.name}\` did not say its columns first`, {
@@ -67,13 +102,20 @@ export async function convertFile(
   }
   const header = first.value.message as Header;
   async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const output of outputs) {
-      if (output instanceof Uint8Array) yield output;
-      else {
-        const message = output.message as { rejected: RejectedRecord } | { rows: number };
-        if ("rows" in message) rows = message.rows;
-        else rejected.push(message.rejected);
+    try {
+      for await (const output of outputs) {
+        if (output instanceof Uint8Array) yield output;
+        else {
+          const message = output.message as { rejected: RejectedRecord } | { rows: number };
+          if ("rows" in message) rows = message.rows;
+          else rejected.push(message.rejected);
+        }
       }
+    } catch (error) {
+      if (deathReason(error) === undefined) throw error;
+      // Half of a file is no data. Read again, as data that does not fit is, it is told of as a whole.
+      poisoned.set(identity, messageOf(error));
+      throw new MillraceError("parse", messageOf(error), { where: { file: file.name }, cause: error });
     }
     if (rows === undefined)
       throw new MillraceError("internal", `the converter of \`${file.name}\` did not say how many records it read`, {

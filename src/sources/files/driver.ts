@@ -16,7 +16,7 @@ import {
 } from "../../core/index.ts";
 import { newsOf, type News } from "./changes.ts";
 import { chooseColumns, mergeColumns } from "./columns.ts";
-import { convertFile } from "./convert.ts";
+import { convertFile, poisonPayload } from "./convert.ts";
 import { detect, formatOfName, readHead } from "./detect.ts";
 import { isLines, openFormat, type FormatOptions } from "./formats.ts";
 import { Position } from "./identity.ts";
@@ -24,7 +24,7 @@ import type { FilesOptions } from "./index.ts";
 import { listFiles, nameOf, type Found } from "./list.ts";
 import { readablesOf, type Readable } from "./members.ts";
 import { configuredPaths, globBase, globCharacters, ownScratch } from "./scratch.ts";
-import { partsOf, unchanged, type PartSpec } from "./parts.ts";
+import { partsOf, poisonPart, unchanged, type PartSpec } from "./parts.ts";
 import { fileRef, lookInto } from "./shapes.ts";
 
 export async function open(options: FilesOptions, context: SourceContext): Promise<Source> {
@@ -167,17 +167,20 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         if (fresh !== undefined) news.push(fresh);
       }
       const items = await readables(news, request, position, signal);
-      const { shapes, columns: found } = await lookInto(
-        items,
-        declaredOf(request).options,
-        options,
-        { engine, scratch },
-        signal,
-      );
+      const {
+        shapes,
+        columns: found,
+        poison,
+      } = await lookInto(items, declaredOf(request).options, options, { engine, scratch }, signal);
       const all = await mergeColumns(found, known);
       position.columns = all as unknown as CursorValue;
       const columns = chooseColumns(all, items.length === 0 && all.length === 0 ? undefined : request.columns);
-      const parts = shapes.flatMap((shape) => partsOf(shape, columns, request.partBytes ?? options.part_bytes));
+      // Without another file there is no batch that goes on.
+      if (poison.length > 0 && columns.length === 0) throw poison[0]!.error;
+      const parts = [
+        ...shapes.flatMap((shape) => partsOf(shape, columns, request.partBytes ?? options.part_bytes)),
+        ...poison.map(({ readable, error }) => poisonPart(readable, columns, error.message)),
+      ];
       return {
         columns,
         key: [],
@@ -188,6 +191,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
 
     async read(part, _request, { signal }): Promise<Payload> {
       const spec = part.spec as unknown as PartSpec;
+      if (spec.poison !== undefined) return poisonPayload(spec.files[0]!.name, spec.poison, spec.columns);
       const { format } = await openFormat(spec.format, spec.options);
       const files: FileRef[] = [];
       for (const file of spec.files) {

@@ -21,6 +21,8 @@ export interface PartSpec {
   options: FormatOptions;
   columns: Column[];
   files: PartFile[];
+  /** Why the one file of this part cannot be read by any parser: it becomes one rejected record. */
+  poison?: string;
 }
 
 /**
@@ -49,6 +51,14 @@ export async function unchanged(file: PartFile, lines: boolean): Promise<Wrappin
       hint: "run again with `--fresh`, once nobody writes to the file",
     },
   );
+}
+
+/** A part that tells of a file instead of reading it. */
+export function poisonPart(readable: Readable, columns: Column[], why: string): Omit<Part, "id"> {
+  const { path, name, size, modified, etag, diskSize, wrapping } = readable;
+  const file: PartFile = { path, name, size, modified, etag, diskSize, wrapping };
+  const spec: PartSpec = { format: readable.format, options: {}, columns, files: [file], poison: why };
+  return { spec: spec as unknown as Part["spec"], bytes: 0 };
 }
 
 /** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part. */

@@ -1,11 +1,14 @@
 import {
   forEachLimited,
+  isMillraceError,
   sqlName,
   type Column,
   type EngineView,
   type FileRef,
   type Inferred,
+  type MillraceError,
 } from "../../core/index.ts";
+import { deathReason } from "../../sandbox/index.ts";
 import type { FileColumns } from "./columns.ts";
 import { convertColumns } from "./convert.ts";
 import { isText, openFormat, type FormatOptions, type OpenedFormat } from "./formats.ts";
@@ -23,6 +26,8 @@ export interface Shape {
 export interface Looked {
   shapes: Shape[];
   columns: FileColumns[];
+  /** Files that killed every parser they were given to, and the error that tells how. */
+  poison: { readable: Readable; error: MillraceError }[];
 }
 
 interface Group {
@@ -57,15 +62,22 @@ export async function lookInto(
 
   const shapes = new Map<string, Shape>();
   const columns: FileColumns[] = [];
+  const poison: Looked["poison"] = [];
   for (const { opened, readables: members } of groups.values()) {
     // Each JSON document is looked into: whether it is whole is found out there.
     const sampled = isText(opened.name) && opened.name !== "json" ? evenly(members, options.sample_files) : members;
     const found = new Map<Readable, Inferred>();
     await forEachLimited(sampled, 4, async (readable) => {
-      found.set(readable, await inferOne(readable, opened, options, context, signal));
+      try {
+        found.set(readable, await inferOne(readable, opened, options, context, signal));
+      } catch (error) {
+        if (!isMillraceError(error) || deathReason(error) === undefined) throw error;
+        poison.push({ readable, error });
+      }
     });
     for (const readable of sampled) {
-      const inferred = found.get(readable)!;
+      const inferred = found.get(readable);
+      if (inferred === undefined) continue;
       columns.push({
         file: readable.name,
         columns: inferred.columns,
@@ -74,9 +86,10 @@ export async function lookInto(
       });
     }
     for (const readable of members) {
-      // An empty sheet: there is nothing to read.
-      if (found.get(readable)?.columns.length === 0) continue;
-      const inferred = found.get(readable) ?? found.get(sampled[0]!)!;
+      const inferred = found.get(readable) ?? found.values().next().value;
+      // An empty sheet: there is nothing to read. Poison: it is told of instead of read.
+      if (inferred === undefined || inferred.columns.length === 0) continue;
+      if (poison.some((each) => each.readable === readable)) continue;
       const settled: FormatOptions = {
         ...opened.options,
         ...inferred.options,
@@ -88,7 +101,7 @@ export async function lookInto(
       else shapes.set(key, { format: opened.name, options: settled, readables: [readable] });
     }
   }
-  return { shapes: [...shapes.values()], columns };
+  return { shapes: [...shapes.values()], columns, poison };
 }
 
 /** What was added to delimited text has neither header nor preamble: dialect and names are those of the whole file. */

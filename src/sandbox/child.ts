@@ -105,6 +105,7 @@ console.log = console.error;
 // The pipe to the parent is opened on first use, and no other socket after it.
 void process.stdout;
 closeNetwork();
+await send(frame.ready, Buffer.alloc(0));
 
 for await (const { kind, payload } of readFrames(process.stdin)) {
   if (kind !== frame.job) continue;

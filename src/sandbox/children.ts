@@ -16,6 +16,8 @@ export interface Child {
   memoryBytes: number;
   /** The folder that it may read, besides our code. */
   readable: string | undefined;
+  /** False until it has started. */
+  isReady: boolean;
   /** Jobs it was given. */
   jobs: number;
 }
@@ -47,6 +49,7 @@ export function startChild(memoryBytes: number, readable: string | undefined): C
     ended,
     memoryBytes,
     readable,
+    isReady: false,
     jobs: 0,
   };
 }

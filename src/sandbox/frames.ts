@@ -1,8 +1,9 @@
 /**
  * What parent and child say to each other over pipes: frames of 1 byte kind, 4 bytes length (big endian), then the payload.
  * The parent sends `job` frames; the child answers each with any number of `bytes` and `message`, then one `done` or `failed`.
+ * Before the first job it says `ready`: how long a process takes to start is not the parser's doing.
  */
-export const frame = { job: 0, bytes: 1, message: 2, done: 3, failed: 4 } as const;
+export const frame = { job: 0, bytes: 1, message: 2, done: 3, failed: 4, ready: 5 } as const;
 export type FrameKind = (typeof frame)[keyof typeof frame];
 
 /** A child that is broken must not make the parent allocate what a damaged length says. */

@@ -25,6 +25,9 @@ export interface SandboxJob {
 
 export type SandboxOutput = Uint8Array | { message: unknown };
 
+/** A process that has not started by then never will. */
+const startMs = 30_000;
+
 type SettledJob = SandboxJob & { deadlineMs: number; memoryBytes: number };
 
 /**
@@ -89,7 +92,7 @@ async function* runOnce(job: SettledJob): AsyncGenerator<SandboxOutput, void, un
   try {
     sendJob(child, job.module, job.input);
     for (;;) {
-      const timer = setTimeout(() => kill("deadline"), deadlineMs);
+      const timer = setTimeout(() => kill("deadline"), child.isReady ? deadlineMs : Math.max(startMs, deadlineMs));
       let next: IteratorResult<Frame, void>;
       try {
         next = await child.frames.next();
@@ -106,6 +109,8 @@ async function* runOnce(job: SettledJob): AsyncGenerator<SandboxOutput, void, un
         throw await endOf(child, job, killedFor);
       }
       const { kind, payload } = next.value;
+      child.isReady = true;
+      if (kind === frame.ready) continue;
       if (kind === frame.bytes) yield payload;
       else if (kind === frame.message) yield { message: JSON.parse(payload.toString()) as unknown };
       else {

@@ -55,7 +55,7 @@ const poisoned = new Map<string, string>();
 export function poisonPayload(file: string, why: string, columns: readonly Column[]): Payload {
   return {
     form: "bytes",
-    format: "ndjson",
+    format: "csv",
     columns: [...columns],
     chunks: (async function* (): AsyncGenerator<Uint8Array, void, undefined> {})(),
     rows: () => 1,

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 
@@ -26,6 +27,52 @@ export default async function* misbehave(how: string, argument: number | string)
     case "kill":
       process.kill(process.pid, "SIGSEGV");
       await new Promise(() => undefined);
+      return;
+    case "abort":
+      process.abort();
+    case "overflow": {
+      const deeper = (depth: number): number => 1 + deeper(depth + 1);
+      deeper(0);
+      return;
+    }
+    case "gigabytes":
+      // More than the cap at once, touched.
+      yield { length: Buffer.alloc(4 * 1024 ** 3 - 1, 1).length };
+      return;
+    case "unawaited":
+      void Promise.reject(new Error("rejected where nobody waits"));
+      yield { late: true };
+      return;
+    case "pollute":
+      (Object.prototype as Record<string, unknown>)["polluted"] = true;
+      yield { polluted: process.pid };
+      return;
+    case "who":
+      yield { pid: process.pid, polluted: ({} as Record<string, unknown>)["polluted"] === true };
+      return;
+    case "forge": {
+      // A frame that says it has 2 GiB.
+      process.stdout.write(Buffer.from([1, 0x7f, 0xff, 0xff, 0xff]));
+      await new Promise(() => undefined);
+      return;
+    }
+    case "fetch":
+      await fetch(String(argument));
+      yield { fetched: true };
+      return;
+    case "pipe":
+      await new Promise((resolve, reject) => {
+        connect(String(argument)).once("connect", resolve).once("error", reject);
+      });
+      yield { connected: true };
+      return;
+    case "spawn":
+      execFileSync("true");
+      yield { spawned: true };
+      return;
+    case "own":
+      writeFileSync("scratch", "mine");
+      yield { cwd: process.cwd(), text: readFileSync("scratch", "utf8") };
       return;
     case "reject":
       setTimeout(() => {

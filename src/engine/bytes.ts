@@ -5,21 +5,25 @@ import { typeSql } from "./types.ts";
 
 type Bytes = Extract<Payload, { form: "bytes" }>;
 
-/** One record may be this long; the engine holds two of them a buffer. */
-const maximumRecordBytes = 16 << 20;
+/**
+ * One record may be this long; the engine holds two of them a buffer. The first reading takes small buffers, which is faster and a third of
+ * the memory; a longer record fails it, and the second, tolerant reading takes large ones.
+ */
+const recordBytes = { strict: 4 << 20, tolerant: 16 << 20 };
 
 function columnMap(columns: readonly Column[], typeOf: (column: Column) => Sql): Sql {
   return `{${columns.map((column) => `${sqlString(column.name)}: ${sqlString(typeOf(column))}`).join(", ")}}`;
 }
 
-function readCsv(path: string, columns: Sql): Sql {
+function readCsv(path: string, columns: Sql, maximumRecordBytes: number): Sql {
   // RFC 4180; a cell without quotes and without text is null, one with quotes is the empty string.
   return `read_csv(${sqlString(path)}, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"', new_line = '\\n',
     nullstr = '', allow_quoted_nulls = false, max_line_size = ${maximumRecordBytes}, buffer_size = ${2 * maximumRecordBytes}, columns = ${columns})`;
 }
 
-function readNdjson(path: string, columns: Sql): Sql {
-  return `read_json(${sqlString(path)}, format = 'newline_delimited', auto_detect = false, maximum_object_size = ${maximumRecordBytes}, columns = ${columns})`;
+function readNdjson(path: string, columns: Sql, maximumRecordBytes: number): Sql {
+  // Without `records` the engine reads a single column's file twice to find out, which a pipe does not allow.
+  return `read_json(${sqlString(path)}, format = 'newline_delimited', records = true, auto_detect = false, maximum_object_size = ${maximumRecordBytes}, columns = ${columns})`;
 }
 
 /** The value of a column whose text is encoded. `failure`: what a text that does not decode gives (an error, or null). */
@@ -67,7 +71,7 @@ export function scanOfPipe(payload: Bytes, path: string): Sql {
   const asText = (column: Column): boolean =>
     encoded(column) !== undefined || (payload.format === "csv" && column.type === "timestamptz");
   const columns = columnMap(payload.columns, (column) => (asText(column) ? "VARCHAR" : typeSql(column.type)));
-  const scan = payload.format === "csv" ? readCsv(path, columns) : readNdjson(path, columns);
+  const scan = (payload.format === "csv" ? readCsv : readNdjson)(path, columns, recordBytes.strict);
   if (!payload.columns.some(asText)) return scan;
   const list = payload.columns.map((column) => {
     const name = sqlName(column.name);
@@ -105,7 +109,7 @@ export async function tolerantTable(
     const record = `to_json(struct_pack(${names.map((name) => `${name} := ${name}`).join(", ")}))::VARCHAR`;
     const texts = columnMap(columns, () => "VARCHAR");
     await connection.run(
-      `CREATE TEMP TABLE ${table} AS SELECT row_number() OVER () AS record_number, ${record} AS record_text, true AS valid, * FROM ${readCsv(path, texts)}`,
+      `CREATE TEMP TABLE ${table} AS SELECT row_number() OVER () AS record_number, ${record} AS record_text, true AS valid, * FROM ${readCsv(path, texts, recordBytes.tolerant)}`,
     );
   }
   const conversions = columns.map((column, index) => ({
@@ -133,7 +137,7 @@ export async function tolerantTable(
 /** Lines as they are: a delimiter and a null mark that no JSON text holds unescaped. */
 function readLines(path: string): Sql {
   return `read_csv(${sqlString(path)}, auto_detect = false, header = false, delim = '\x1f', quote = '', escape = '', new_line = '\\n',
-    nullstr = '\x1e', max_line_size = ${maximumRecordBytes}, buffer_size = ${2 * maximumRecordBytes}, columns = {'line': 'VARCHAR'})`;
+    nullstr = '\x1e', max_line_size = ${recordBytes.tolerant}, buffer_size = ${2 * recordBytes.tolerant}, columns = {'line': 'VARCHAR'})`;
 }
 
 /** The text of a member of a JSON line: of a nested value its JSON, of null nothing. */

@@ -24,10 +24,18 @@ export function engineError(error: unknown): MillraceError {
   const candidate = /Candidate (?:bindings|functions|tables?)[^\n]*|Did you mean[^\n]*/.exec(text)?.[0];
   const message = first.replace(/\s*\n\s*/g, " ").slice(0, 600);
   const details: { cause: unknown; hint?: string; temporary?: boolean } = { cause: error };
+  // Somebody else's statement ended the engine; a new one is open by the time of the next attempt.
+  if (/invalidated because of a previous fatal error/.test(text)) details.temporary = true;
   if (code === "limit") details.hint = "raise `engine.memoryLimit` in the configuration, or free space for spilling";
   else if (code === "full") details.hint = "free space on the disk of the store, then run again; nothing was committed";
   else if (candidate !== undefined) details.hint = candidate;
   return new MillraceError(code, message, details);
+}
+
+/** True after an error in the engine itself, which ends it. */
+export function isFatal(error: unknown): boolean {
+  const cause = isMillraceError(error) ? error.cause : error;
+  return /^(FATAL|INTERNAL) Error|invalidated because of a previous fatal error/.test(messageOf(cause).trim());
 }
 
 /** True when the records are at fault, so that telling good from bad is worth a second pass. */

@@ -7,6 +7,7 @@ import { scanOfPipe, tolerantTable } from "./bytes.ts";
 import { castSelect, columnsOf, copyToParquet } from "./copy.ts";
 import type { Landed, LandRequest } from "./engine.ts";
 import { engineError, isDataError } from "./errors.ts";
+import { countLines } from "./lines.ts";
 import { readThroughPipe } from "./pipe.ts";
 import type { Session } from "./session.ts";
 
@@ -115,13 +116,18 @@ async function recordsOf(connection: DuckDBConnection, relation: Sql): Promise<R
 async function landBytes(session: Session, request: LandRequest): Promise<Landed> {
   const { payload, signal } = request;
   if (payload.form !== "bytes") throw new TypeError("landBytes takes bytes");
+  const counted = payload.format === "ndjson" ? countLines(payload.chunks) : undefined;
+  const chunks = counted?.chunks ?? payload.chunks;
+  // What a source sets aside it does not send.
+  const sent = (): number | undefined =>
+    payload.rows?.() ?? (counted && counted.lines() + (payload.rejected?.() ?? []).length);
   return session.use(async (connection) => {
     const onBytes = throttle((bytes: number) => request.onProgress?.({ rows: 0, bytes }));
     const asideOf = (): RejectedRecord[] => payload.rejected?.() ?? [];
     if (request.tolerant) {
       const { result: table, bytes } = await readThroughPipe(
         session.spillFolder,
-        payload.chunks,
+        chunks,
         (path) => tolerantTable(connection, payload, path),
         { onBytes, ...(signal ? { signal } : {}) },
       );
@@ -139,7 +145,7 @@ async function landBytes(session: Session, request: LandRequest): Promise<Landed
     try {
       const { bytes } = await readThroughPipe(
         session.spillFolder,
-        payload.chunks,
+        chunks,
         async (path) => {
           files = await copyToParquet(
             connection,
@@ -149,7 +155,7 @@ async function landBytes(session: Session, request: LandRequest): Promise<Landed
         },
         { onBytes, ...(signal ? { signal } : {}) },
       );
-      return { files, bytes, ...account(payload, request, rowsOf(files), asideOf()) };
+      return { files, bytes, ...account(sent(), request, rowsOf(files), asideOf()) };
     } catch (error) {
       // A stream that was cut can look complete to the query.
       for (const file of files) await rm(file.path, { force: true });
@@ -160,12 +166,11 @@ async function landBytes(session: Session, request: LandRequest): Promise<Landed
 
 /** What was read must be what was written, set aside and filtered; a source that counts is held to its count. */
 function account(
-  payload: Extract<LandRequest["payload"], { form: "bytes" }>,
+  counted: number | undefined,
   request: LandRequest,
   written: number,
   rejected: RejectedRecord[],
 ): Pick<Landed, "read" | "written" | "filtered" | "rejected"> {
-  const counted = payload.rows?.();
   const rowwise = request.select === undefined || request.rowwise === true;
   if (counted === undefined && !rowwise) {
     throw new MillraceError("internal", "a transform over this stream needs a source that counts its records", {

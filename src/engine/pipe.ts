@@ -50,27 +50,20 @@ async function pipeThrough<T>(
   const path = join(folder, `pipe-${randomBytes(6).toString("hex")}`);
   await run("mkfifo", ["-m", "600", path]);
   const iterator = chunks[Symbol.asyncIterator]();
-  let over = false;
   // An interrupted query still waits in its read of the pipe: closing our end lets it go.
-  let stop!: () => void;
-  const stopped = new Promise<"stopped">((resolve) => {
-    stop = () => {
-      over = true;
-      resolve("stopped");
-    };
-  });
+  const { stop, isOver, orStopped } = stopSign();
   signal?.addEventListener("abort", stop);
   let failure: { error: unknown } | undefined;
   let bytes = 0;
 
   const write = async (): Promise<void> => {
-    const pipe = await openWriter(path, () => over);
+    const pipe = await openWriter(path, isOver);
     if (pipe === undefined) return;
     try {
       for (;;) {
-        const next = await Promise.race([iterator.next(), stopped]);
+        const next = await orStopped(iterator.next());
         if (next === "stopped" || next.done) break;
-        if ((await Promise.race([pipe.write(next.value), stopped])) === "stopped") break;
+        if ((await orStopped(pipe.write(next.value))) === "stopped") break;
         bytes += next.value.byteLength;
         onBytes?.(bytes);
       }
@@ -102,6 +95,31 @@ async function pipeThrough<T>(
     void iterator.return?.().catch(() => undefined);
     await rm(path, { force: true });
   }
+}
+
+interface StopSign {
+  stop(): void;
+  isOver(): boolean;
+  /** One at a time. A race with one long-lived promise would keep something of every chunk until the end of the stream. */
+  orStopped<T>(promise: Promise<T>): Promise<T | "stopped">;
+}
+
+function stopSign(): StopSign {
+  let over = false;
+  let wake: ((value: "stopped") => void) | undefined;
+  return {
+    stop() {
+      over = true;
+      wake?.("stopped");
+    },
+    isOver: () => over,
+    orStopped: (promise) =>
+      new Promise((resolve, reject) => {
+        if (over) resolve("stopped");
+        wake = resolve;
+        promise.then(resolve, reject);
+      }),
+  };
 }
 
 interface PipeWriter {

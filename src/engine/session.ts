@@ -3,7 +3,7 @@ import { mkdir, realpath, rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { MillraceError, sqlString, throwIfAborted } from "../core/index.ts";
 import type { EngineOptions } from "./engine.ts";
-import { engineError } from "./errors.ts";
+import { engineError, isFatal } from "./errors.ts";
 
 /** A DuckDB that nothing outside its folders can be reached from, and the connections to it. */
 export interface Session extends AsyncDisposable {
@@ -12,9 +12,61 @@ export interface Session extends AsyncDisposable {
   use<T>(action: (connection: DuckDBConnection) => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
 
+/** A DuckDB and its connections: those that are idle, and all. */
+interface Database {
+  instance: DuckDBInstance;
+  idle: DuckDBConnection[];
+  all: DuckDBConnection[];
+}
+
 export async function openSession(options: EngineOptions): Promise<Session> {
   await mkdir(options.spillFolder, { recursive: true });
   const spillFolder = await realpath(options.spillFolder);
+  let closed = false;
+  const opened: Database[] = [];
+  const open = async (): Promise<Database> => {
+    const database = await openDatabase(options, spillFolder);
+    opened.push(database);
+    return database;
+  };
+  let current = open();
+  await current;
+
+  return {
+    spillFolder,
+    async use(action, signal) {
+      throwIfAborted(signal);
+      if (closed) throw new MillraceError("aborted", "the engine is closed");
+      const mine = current;
+      const database = await mine;
+      const connection = database.idle.pop() ?? (await connect(database));
+      const interrupt = (): void => connection.interrupt();
+      signal?.addEventListener("abort", interrupt);
+      try {
+        return await action(connection);
+      } catch (error) {
+        throwIfAborted(signal);
+        // After an error of its own the engine refuses everything. Whoever comes next gets a new one.
+        if (isFatal(error) && current === mine) current = open();
+        throw engineError(error);
+      } finally {
+        signal?.removeEventListener("abort", interrupt);
+        database.idle.push(connection);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true;
+      await current.catch(() => undefined);
+      for (const { all, instance } of opened) {
+        for (const connection of all) connection.closeSync();
+        instance.closeSync();
+      }
+      await rm(spillFolder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function openDatabase(options: EngineOptions, spillFolder: string): Promise<Database> {
   const instance = await DuckDBInstance.create(":memory:", {
     memory_limit: options.memoryLimit ?? "500MB",
     temp_directory: spillFolder,
@@ -24,48 +76,17 @@ export async function openSession(options: EngineOptions): Promise<Session> {
     allow_community_extensions: "false",
     ...(options.threads === undefined ? {} : { threads: String(options.threads) }),
   });
-  const idle: DuckDBConnection[] = [];
-  const all: DuckDBConnection[] = [];
-  let closed = false;
-
-  const first = await instance.connect();
-  all.push(first);
-  idle.push(first);
+  const database: Database = { instance, idle: [], all: [] };
+  const first = await connect(database);
   await lockDown(first, [spillFolder, ...options.allowed]);
+  database.idle.push(first);
+  return database;
+}
 
-  const take = async (): Promise<DuckDBConnection> => {
-    const free = idle.pop();
-    if (free) return free;
-    const connection = await instance.connect();
-    all.push(connection);
-    return connection;
-  };
-
-  return {
-    spillFolder,
-    async use(action, signal) {
-      throwIfAborted(signal);
-      if (closed) throw new MillraceError("aborted", "the engine is closed");
-      const connection = await take();
-      const interrupt = (): void => connection.interrupt();
-      signal?.addEventListener("abort", interrupt);
-      try {
-        return await action(connection);
-      } catch (error) {
-        throwIfAborted(signal);
-        throw engineError(error);
-      } finally {
-        signal?.removeEventListener("abort", interrupt);
-        idle.push(connection);
-      }
-    },
-    async [Symbol.asyncDispose]() {
-      closed = true;
-      for (const connection of all) connection.closeSync();
-      instance.closeSync();
-      await rm(spillFolder, { recursive: true, force: true });
-    },
-  };
+async function connect(database: Database): Promise<DuckDBConnection> {
+  const connection = await database.instance.connect();
+  database.all.push(connection);
+  return connection;
 }
 
 /** Folders and files that SQL may touch, with and without resolved links; then nothing else, and no way back. */

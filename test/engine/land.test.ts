@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -186,6 +187,25 @@ describe("bytes as CSV", () => {
     expect(performance.now() - started).toBeLessThan(1500);
   });
 
+  test.each(["csv", "ndjson"] as const)("a record longer than a small buffer is read whole (%s)", async (format) => {
+    const one: Column[] = [{ name: "text", type: "string" }];
+    const line = (text: string): string => (format === "csv" ? `${text}\n` : `${JSON.stringify({ text })}\n`);
+    const payload = (): Payload => ({
+      form: "bytes",
+      format,
+      columns: one,
+      chunks: chunks(line("a"), line("x".repeat(6_000_000)), line("b")),
+    });
+    const landed = await land(payload(), one).catch((error: unknown) => {
+      expect(error).toMatchObject({ code: "parse" });
+      return land(payload(), one, { tolerant: true });
+    });
+    expect(landed).toMatchObject({ read: 3, written: 3, rejected: [] });
+    expect(
+      await rowsOf(landed, "sum(length(text))::INTEGER AS length, max(text) = repeat('x', 6000000) AS same"),
+    ).toEqual([{ length: 6_000_002, same: true }]);
+  });
+
   test("no rows give no file", async () => {
     const simple: Column[] = [{ name: "id", type: "int" }];
     expect(await land({ form: "bytes", format: "csv", columns: simple, chunks: chunks() }, simple)).toMatchObject({
@@ -225,6 +245,15 @@ describe("bytes as NDJSON", () => {
       price: "12345678901234.5678",
     });
     expect(rows).toContainEqual({ id: 2n, who: null, price: null });
+  });
+  test("a single column, in chunks cut anywhere, with blank lines and no newline at the end", async () => {
+    const one: Column[] = [{ name: "id", type: "long" }];
+    const texts = ['{"i', 'd":1}\n\n', ' \r\n{"id":2}', "\n", '{"id":3}'];
+    const payload = (): Payload => ({ form: "bytes", format: "ndjson", columns: one, chunks: chunks(...texts) });
+    expect(await land(payload(), one)).toMatchObject({ read: 3, written: 3 });
+    // A transform that leaves rows out: what was read is known all the same.
+    const select = (input: string): string => `SELECT * FROM ${input} WHERE id > 1`;
+    expect(await land(payload(), one, { select })).toMatchObject({ read: 3, written: 2, filtered: 1 });
   });
   test("the second reading sets bad lines apart as they were", async () => {
     const payload: Payload = {
@@ -311,6 +340,20 @@ describe("the session", () => {
     "SELECT * FROM read_csv('http://127.0.0.1:1/x.csv')",
   ])("refuses %s", async (sql) => {
     await expect(engine.query(sql)).rejects.toSatisfy(isMillraceError);
+  });
+
+  const deadly = "../shared/corpora/good/tables/parquet-variant/case-132.parquet";
+  test.skipIf(!existsSync(deadly))("goes on in a new engine after an error that ends the engine", async () => {
+    const folder = join(root, "deadly");
+    await mkdir(folder);
+    await copyFile(deadly, join(folder, "file.parquet"));
+    const ended = engine.query(`SELECT * FROM read_parquet('${folder}/file.parquet')`);
+    await expect(ended).rejects.toMatchObject({ code: "internal" });
+    expect(await engine.query("SELECT 42 AS answer")).toEqual([{ answer: 42 }]);
+    // As locked as the first one.
+    await expect(engine.query("SELECT * FROM read_text('/etc/hostname')")).rejects.toMatchObject({
+      code: "permission",
+    });
   });
 
   test("streams results of any size in order of columns", async () => {

@@ -98,17 +98,17 @@ async function pipeThrough<T>(
 }
 
 interface StopSign {
-  stop(): void;
-  isOver(): boolean;
+  stop: () => void;
+  isOver: () => boolean;
   /** One at a time. A race with one long-lived promise would keep something of every chunk until the end of the stream. */
-  orStopped<T>(promise: Promise<T>): Promise<T | "stopped">;
+  orStopped: <T>(promise: Promise<T>) => Promise<T | "stopped">;
 }
 
 function stopSign(): StopSign {
   let over = false;
   let wake: ((value: "stopped") => void) | undefined;
   return {
-    stop() {
+    stop: () => {
       over = true;
       wake?.("stopped");
     },

@@ -67,6 +67,8 @@ export {
 } from "./core/index.ts";
 export type { Catalog, Dataset, GcOptions, GcReport, VerifyReport, Version } from "./dataset/index.ts";
 export type {
+  EraseOptions,
+  EraseReport,
   ExportOptions,
   ExportReport,
   Flow,

@@ -214,6 +214,26 @@ export const routes = buildRouteMap({
       },
       docs: { brief: "Mend rejected records and put them through the checks of their flow again" },
     }),
+    erase: buildCommand({
+      loader: () => import("./commands/erase.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          where: textFlag("sql", "Which rows: a predicate over the columns, such as \"email = 'a@b.example'\""),
+          keys: textFlag("file", "Which rows: a file with one value of the key a line"),
+          column: textFlag("column", "The column of --keys (default: the key of the flow)"),
+          text: listFlag("text", "Also rejected records whose text has this in it, for those that could not be parsed"),
+          suppress: switchFlag("Keep rows with these --keys out of later runs; only hashes of the keys are kept"),
+          reason: textFlag("text", "Why, for the record that stays; it must not name the person"),
+          dryRun: switchFlag("Only say what would go"),
+          verify: switchFlag("Only look whether anything is left; ends with 1 if so"),
+          abandon: switchFlag("Give up an erasure that was begun and cannot be finished"),
+          yes: switchFlag("Do not ask for confirmation"),
+        },
+        positional: one("dataset", "Dataset"),
+      },
+      docs: { brief: "Remove rows from every version of a dataset, for good" },
+    }),
     schema: buildCommand({
       loader: () => import("./commands/schema.ts"),
       parameters: { flags: globalFlags },

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Column, type Cursor, MillraceError, forEachLimited, isMillraceError } from "../core/index.ts";
 import { cursorPrefix, cursorText, loadCursors, readCursor } from "./cursor.ts";
 import type { Change, Version } from "./dataset.ts";
+import { assertNoErasure, erasureState } from "./erasure.ts";
 import { assertNextSchema, widenedLeaves, withSchema } from "./schema-change.ts";
 import { ManifestWriter } from "./manifest-writer.ts";
 import { encodeManifestList } from "./iceberg/manifest.ts";
@@ -35,6 +36,7 @@ export async function commit(table: Table, change: Change): Promise<Version> {
   );
   const outcome: { snapshot?: Snapshot; known: boolean } = { known: false };
   let attemptFiles: string[] = [];
+  let epoch = change.erasures;
   await table.update(async (metadata) => {
     // The attempt before lost for certain: nothing names its list and its rewritten manifests.
     for (const path of attemptFiles) await table.store.remove(path);
@@ -46,6 +48,8 @@ export async function commit(table: Table, change: Change): Promise<Version> {
       return undefined;
     }
     table.assertWritable();
+    epoch ??= erasureState(metadata).epoch;
+    assertNoErasure(table, metadata, epoch);
     assertBase(table, metadata, change);
     await loadCursors(table);
     assertCursor(table, metadata, change);

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { randomUUID } from "node:crypto";
-import { MillraceError, type StagedFile } from "../core/index.ts";
+import { MillraceError, type StagedFile, isMillraceError } from "../core/index.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { DataFile, Dataset, Version } from "./dataset.ts";
 
@@ -33,6 +33,7 @@ export async function compactDataset(
 ): Promise<CompactReport> {
   const { targetBytes = defaultTargetBytes, folder, signal } = options;
   await dataset.refresh();
+  const { epoch } = dataset.erasures();
   const current = dataset.current();
   const files = current ? await dataset.files(current) : [];
   const small = files.filter((file) => file.bytes < 0.75 * targetBytes);
@@ -58,12 +59,21 @@ export async function compactDataset(
     await dataset.store.adopt(file.path, path);
     add.push({ ...file, path });
   }
-  const version = await dataset.commit({
-    operation: "replace",
-    add,
-    remove: small.map((file) => file.path),
-    base: current.number,
-  });
+  let version: Version;
+  try {
+    version = await dataset.commit({
+      operation: "replace",
+      add,
+      remove: small.map((file) => file.path),
+      base: current.number,
+      erasures: epoch,
+    });
+  } catch (error) {
+    // Copies of rows must not lie about, least of all of rows that were erased meanwhile.
+    if (isMillraceError(error) && error.code === "conflict")
+      for (const file of add) await dataset.store.remove(file.path);
+    throw error;
+  }
   return { before: files.length, after: files.length - small.length + add.length, version };
 }
 

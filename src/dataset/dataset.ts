@@ -1,4 +1,5 @@
 import type { Column, Cursor, Entry, LeafStatistics, Sql, StagedFile, Store } from "../core/index.ts";
+import type { ErasureState } from "./erasure.ts";
 
 /** One snapshot of a dataset. People write `orders@7`; 7 is the Iceberg sequence number of the snapshot. */
 export interface Version {
@@ -52,6 +53,8 @@ export interface Change {
   expectCursor?: { flow: string; cursor: Cursor | null };
   /** The version the change was computed from. Required when `remove` or `removeAll` is given; any newer version then conflicts. */
   base?: number;
+  /** The `epoch` of `erasures()` when the rows were staged: an erasure since then conflicts. Default: when `commit` is called. */
+  erasures?: number;
   /** Columns of the new schema with ids from `evolve`, when the schema changes. */
   columns?: Column[];
   /** Written into the snapshot summary; keys must start with `millrace.`. */
@@ -112,6 +115,12 @@ export interface Dataset {
   relation(version?: Version, files?: readonly DataFile[]): Promise<Sql>;
   /** The cursor that the newest snapshot of the current history holds for a flow. */
   cursor(flow: string): Cursor | undefined;
+  /** What was erased from the dataset, and what is being erased. */
+  erasures(): ErasureState;
+  /** Throws `conflict` while an erasure is going on. */
+  assertOpen(): void;
+  /** A predicate of the rows that may come in, over these columns; undefined when nothing is suppressed. */
+  admitted(columns: readonly Column[]): Sql | undefined;
   /** The version that a run committed, if it did. */
   versionOfRun(runId: string): Version | undefined;
   /** The columns after taking in `wanted` by the policy; ids assigned. Throws `schema` naming column, both types and the setting. */

@@ -1,5 +1,6 @@
 import { type Entry, MillraceError, asMillraceError } from "../core/index.ts";
 import { cursorFiles } from "./cursor.ts";
+import { assertNoErasure } from "./erasure.ts";
 import type { GcOptions, GcReport, Version } from "./dataset.ts";
 import { expire } from "./history.ts";
 import { ownNumbers } from "./iceberg/log.ts";
@@ -16,6 +17,8 @@ const defaultMinimumAgeMs = 24 * 3600 * 1000;
 export async function collectGarbage(table: Table, options: GcOptions = {}): Promise<GcReport> {
   const { dryRun = false, minimumAgeMs = defaultMinimumAgeMs, protect = () => false } = options;
   await table.refresh();
+  // What an erasure has written and not yet committed is named by no version.
+  assertNoErasure(table, table.metadata);
   const expired = expirable(table, options);
   if (!dryRun) await expire(table, expired);
   const without = new Set(expired.map((version) => version.snapshotId));
@@ -87,7 +90,7 @@ function metadataNumber(table: Table, path: string): number | undefined {
 }
 
 /** Every path that a retained version needs. Throws `corrupt` when one of them cannot be known. */
-async function reachablePaths(table: Table, without: ReadonlySet<bigint>): Promise<Set<string>> {
+export async function reachablePaths(table: Table, without: ReadonlySet<bigint>): Promise<Set<string>> {
   const paths = new Set<string>([table.loaded.path]);
   const seen = new Set<string>();
   try {

@@ -4,6 +4,8 @@ export { compactDataset, type CompactOptions, type CompactReport } from "./compa
 export { cursorPrefix } from "./cursor.ts";
 export type * from "./dataset.ts";
 export { type DatasetDiff, type DiffOptions, diffVersions } from "./diff.ts";
+export { abandonErasure, eraseRows, type Erasing, type EraseRequest } from "./erase.ts";
+export type { Erasure, ErasureState, PendingErasure } from "./erasure.ts";
 export { assignFieldIds } from "./types.ts";
 export { mergeChange, type Merged, type MergeRequest } from "./merge.ts";
 export { openTable } from "./open.ts";

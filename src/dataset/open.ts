@@ -3,6 +3,7 @@ import { MillraceError } from "../core/index.ts";
 import { commit, snapshotOfRun } from "./commit.ts";
 import { loadCursors, readCursor } from "./cursor.ts";
 import type { Dataset } from "./dataset.ts";
+import { assertNoErasure, erasureState } from "./erasure.ts";
 import { evolve } from "./evolve.ts";
 import { collectGarbage } from "./gc.ts";
 import { expire, findVersion, rollback, tag, untag } from "./history.ts";
@@ -10,6 +11,7 @@ import { loadNewest } from "./iceberg/log.ts";
 import { currentSnapshot } from "./iceberg/metadata.ts";
 import { alter } from "./schema-change.ts";
 import { relation } from "./relation.ts";
+import { admittedPredicate, suppressionsOf } from "./suppression.ts";
 import { Table } from "./table.ts";
 
 /**
@@ -59,6 +61,9 @@ export function datasetOf(table: Table): Dataset {
     files: (version) => table.files(version),
     relation: (version, files) => relation(table, version, files),
     cursor: (flow) => readCursor(table, currentSnapshot(table.metadata), flow),
+    erasures: () => erasureState(table.metadata),
+    assertOpen: () => assertNoErasure(table, table.metadata),
+    admitted: (columns) => admittedPredicate(suppressionsOf(table.metadata), columns),
     versionOfRun(runId) {
       const snapshot = snapshotOfRun(table.metadata, runId);
       return snapshot && table.versions().find((version) => version.snapshotId === BigInt(snapshot["snapshot-id"]));

@@ -66,16 +66,20 @@ async function assertFieldIds(table: Table, files: readonly DataFile[]): Promise
   });
 }
 
-/** A FROM item with the columns, read from Parquet files of the table by field id. `filename` adds that column. */
+/**
+ * A FROM item with the columns, read from Parquet files of the table by field id. `filename` adds that column, `rowNumber` the
+ * column `file_row_number`: the place of the row in its file, from 0.
+ */
 export function readFiles(
   table: Table,
   columns: readonly Column[],
   paths: readonly string[],
-  options: { filename?: boolean } = {},
+  options: { filename?: boolean; rowNumber?: boolean } = {},
 ): Sql {
   if (paths.length === 0) {
     const items = columns.map((column) => `CAST(NULL AS ${engineType(column.type)}) AS ${sqlName(column.name)}`);
     if (options.filename) items.push("CAST(NULL AS VARCHAR) AS filename");
+    if (options.rowNumber) items.push("CAST(NULL AS BIGINT) AS file_row_number");
     return `(SELECT ${items.join(", ")} WHERE false)`;
   }
   assertNestedNames(table, columns);
@@ -85,7 +89,8 @@ export function readFiles(
       `${column.id}: {name: ${sqlString(column.name)}, type: ${sqlString(engineType(column.type))}, default_value: NULL}`,
   );
   const filename = options.filename ? ", filename = true" : "";
-  return `read_parquet([${list}]${filename}, schema = MAP {${schema.join(", ")}})`;
+  const rowNumber = options.rowNumber ? ", file_row_number = true" : "";
+  return `read_parquet([${list}]${filename}${rowNumber}, schema = MAP {${schema.join(", ")}})`;
 }
 
 /** What the engine opens: a file of this machine, or the absolute name. Glob characters in it are taken literally. */

@@ -1,4 +1,5 @@
 import { type Column, type DataType, MillraceError, formatType, sameType } from "../core/index.ts";
+import { assertNoErasure } from "./erasure.ts";
 import { type TableMetadata, schemaOf } from "./iceberg/metadata.ts";
 import { type IcebergSchema, fromIcebergSchema, highestId, leavesOf, toIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Table } from "./table.ts";
@@ -115,6 +116,7 @@ export async function alter(
   }
   const seen = schemaText(schemaOf(table.metadata, undefined));
   await table.update(async (metadata) => {
+    assertNoErasure(table, metadata);
     const head = schemaOf(metadata, undefined);
     const ids = { next: metadata["last-column-id"] + 1 };
     const columns = wanted.map((column) =>

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Column, MillraceError, type Store, forEachLimited } from "../core/index.ts";
 import type { DataFile, Version } from "./dataset.ts";
+import { erasureState } from "./erasure.ts";
 import { dataFileOf, versionOf, versionsOf } from "./versions.ts";
 import { type Loaded, loadNewest, publish } from "./iceberg/log.ts";
 import {
@@ -247,11 +248,24 @@ export class Table {
       return await this.store.read(path);
     } catch (error) {
       if (!(error instanceof MillraceError) || error.code !== "not-found") throw error;
+      await this.#assertNotErased(error);
       throw new MillraceError("corrupt", `\`${this.name}\` names the file \`${path}\`, which does not exist`, {
         cause: error,
         where: { dataset: this.name, file: path },
       });
     }
+  }
+
+  /** An erasure removes files at once: who still has the metadata from before it must read that again. */
+  async #assertNotErased(cause: unknown): Promise<void> {
+    const newest = await loadNewest(this.store, this.folder);
+    if (newest === undefined || erasureState(newest.metadata).epoch === erasureState(this.metadata).epoch) return;
+    throw new MillraceError("conflict", `rows were erased from \`${this.name}\` while it was read`, {
+      cause,
+      temporary: true,
+      hint: "run again: every version is still there, without the erased rows",
+      where: { dataset: this.name },
+    });
   }
 }
 
@@ -261,7 +275,7 @@ function withLog(next: TableMetadata, base: Loaded, uri: string): TableMetadata 
   return {
     ...next,
     "last-updated-ms": Math.max(Date.now(), base.metadata["last-updated-ms"]),
-    "metadata-log": [...base.metadata["metadata-log"], entry].slice(-kept),
+    "metadata-log": [...next["metadata-log"], entry].slice(-kept),
   };
 }
 

@@ -3,6 +3,7 @@ import { type Store, forEachLimited, messageOf, sqlString } from "../core/index.
 import type { Engine } from "../engine/engine.ts";
 import { cursorFiles } from "./cursor.ts";
 import type { Dataset, VerifyProblem, VerifyReport } from "./dataset.ts";
+import { erasureState } from "./erasure.ts";
 import { type StoredFile, status } from "./iceberg/manifest.ts";
 import { tableOf } from "./open.ts";
 import { engineFile } from "./relation.ts";
@@ -59,6 +60,11 @@ export async function verifyDataset(
       const size = await sizeOf(table.store, path);
       if (typeof size === "string") note(path, size);
     }
+  }
+  const { pending } = erasureState(table.metadata);
+  if (pending !== undefined) {
+    const problem = `an erasure that began at ${pending.begun} is not finished: give the same \`millrace erase ${table.name}\` again`;
+    problems.push({ version: dataset.current()?.number ?? 0, file: table.loaded.path, problem });
   }
   const present = await verifyFiles(table, files, problems, options);
   await verifyFooters(table, present, engine, problems, options.signal);

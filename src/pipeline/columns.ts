@@ -3,22 +3,25 @@ import { emptyRelation } from "../engine/index.ts";
 import { splitExpression } from "../feed/split.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
+import type { RunPlan } from "./runs.ts";
 import { viewsFor } from "./views.ts";
 
 /**
  * The SELECT from the relation of input rows to output rows: transform, split, and one expression per output column.
  * `available` are the columns that transform and split give; what the dataset has beyond them is null.
  */
-export function outputSelect(
-  flow: Flow,
-  available: readonly Column[],
-  output: readonly Column[],
-): (input: string) => string {
+function outputSelect(flow: Flow, available: readonly Column[], output: readonly Column[]): (input: string) => string {
   const names = new Set(available.map((column) => column.name));
   const list = output.map((column) =>
     names.has(column.name) ? sqlName(column.name) : `NULL AS ${sqlName(column.name)}`,
   );
   return (input) => `SELECT ${list.join(", ")} FROM (${rowsSelect(flow, available)(input)})`;
+}
+
+/** The SELECT of a run: output rows, without those whose key is suppressed. */
+export function admittedSelect(flow: Flow, plan: RunPlan): (input: string) => string {
+  const select = outputSelect(flow, plan.made, plan.output);
+  return plan.admitted === undefined ? select : (input) => `SELECT * FROM (${select(input)}) WHERE ${plan.admitted}`;
 }
 
 /** Transform and split, before the columns are fitted to the dataset. */

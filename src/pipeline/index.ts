@@ -14,6 +14,7 @@ import {
 } from "../dataset/index.ts";
 import type { Engine } from "../engine/index.ts";
 import { profile, type Profile } from "../quality/index.ts";
+import { abandonErase, eraseFrom, type EraseOptions, type EraseReport } from "./erase.ts";
 import { exportDataset, type ExportOptions, type ExportReport } from "./export.ts";
 import { openHandles, type LakeConfig } from "./lake.ts";
 import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
@@ -40,6 +41,7 @@ export type { CheckResult, RunProgress, RunReport } from "./report.ts";
 export type { RunOptions } from "./run.ts";
 export type { Rows } from "./query.ts";
 export type { ExportOptions, ExportReport } from "./export.ts";
+export type { EraseOptions, EraseReport } from "./erase.ts";
 export type { ReplayOptions } from "./replay.ts";
 export type { SourceComparison } from "./verify-source.ts";
 
@@ -76,6 +78,10 @@ export interface Lake extends AsyncDisposable {
     options?: { targetBytes?: number },
   ): Promise<{ before: number; after: number; version: Version | undefined }>;
   gc(name: string, options?: GcOptions): Promise<GcReport>;
+  /** Removes rows from every version, the rejected records, staged files and reports; or only says what would go. */
+  erase(name: string, options: EraseOptions): Promise<EraseReport>;
+  /** Gives up an erasure that was begun and cannot be finished. Returns when it began; undefined: there was none. */
+  abandonErase(name: string): Promise<string | undefined>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
 }
@@ -161,6 +167,8 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       };
       return dataset.gc({ ...options, protect: (path) => belongsToRun(path) || (options?.protect?.(path) ?? false) });
     },
+    erase: (name, options) => eraseFrom(lake, name, options),
+    abandonErase: (name) => abandonErase(lake, name),
     replay: (flow, options) => replayRejected(lake, flow, options),
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
   };

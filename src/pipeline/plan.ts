@@ -13,6 +13,7 @@ import { verifyFlowChecks } from "./checks.ts";
 import { flowColumns } from "./columns.ts";
 import type { Flow } from "./flow.ts";
 import { filesOptions, type LakeHandles } from "./lake.ts";
+import { rejectedName } from "./rejected.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
 import { isRowLocal } from "./row-local.ts";
 import { viewsFor } from "./views.ts";
@@ -85,6 +86,27 @@ export async function verifyFlow(
   await verifyFlowChecks(lake, flow, { output, key: flow.key ?? [], startedAt: new Date().toISOString() }, dataset);
 }
 
+const noErasures = { dataset: 0, rejected: 0 };
+
+/** How many erasures were begun where a run writes. Throws `conflict` while one is going on. */
+export async function erasuresOf(
+  lake: LakeHandles,
+  name: string,
+  dataset: Dataset | undefined,
+): Promise<{ dataset: number; rejected: number }> {
+  const rejected = await openIfExists(lake, rejectedName(name));
+  dataset?.assertOpen();
+  rejected?.assertOpen();
+  return { dataset: dataset?.erasures().epoch ?? 0, rejected: rejected?.erasures().epoch ?? 0 };
+}
+
+/** True when rows were erased where the run writes since it was planned, and it was not published before. */
+export async function isErasedSince(lake: LakeHandles, plan: RunPlan): Promise<boolean> {
+  const dataset = await openIfExists(lake, plan.dataset);
+  if (dataset === undefined || dataset.versionOfRun(plan.run) !== undefined) return false;
+  return dataset.erasures().epoch !== (plan.erasures ?? noErasures).dataset;
+}
+
 /** One part that is read from files is the whole already, and files can be read as often as the transform names `input`. */
 async function needsWhole(lake: LakeHandles, flow: Flow, parts: number): Promise<boolean> {
   if (flow.transform === undefined || (parts === 1 && flow.from.connection === undefined)) return false;
@@ -129,11 +151,13 @@ export async function planRun(
   const request = requestOf(flow);
   const source = await openFlowSource(lake, flow);
   try {
+    const erasures = await erasuresOf(lake, name, dataset);
     for (const plan of await unfinishedRuns(lake.store, flowName)) {
       const fits =
         plan.definition === definition &&
         plan.sequence === done.run &&
         plan.dataset === name &&
+        isDeepStrictEqual(plan.erasures ?? noErasures, erasures) &&
         columnsStillFit(plan, flow, dataset);
       if (fits && !options.fresh && !options.full) {
         if (flow.transform !== undefined) await viewsFor(lake, flow.transform, ["input"]);
@@ -168,6 +192,7 @@ export async function planRun(
 
     const wanted = await flowColumns(lake, flowName, flow, sourcePlan.columns);
     const fitted = dataset ? dataset.evolve(wanted, flow.schema) : { columns: assignFieldIds(wanted), changed: false };
+    const admitted = dataset?.admitted(fitted.columns);
     const now = new Date();
     const plan: RunPlan = {
       run: `${flowName}/${newRunToken(now)}`,
@@ -185,6 +210,8 @@ export async function planRun(
       parts: sourcePlan.parts,
       cursor: sourcePlan.cursor ?? null,
       overlap: sourcePlan.overlap ?? false,
+      erasures,
+      ...(admitted === undefined ? {} : { admitted }),
       ...((await needsWhole(lake, flow, sourcePlan.parts.length)) ? { whole: true } : {}),
     };
     await verifyFlowChecks(lake, flow, plan, dataset);

@@ -74,6 +74,7 @@ export async function publishRejected(lake: LakeHandles, plan: RunPlan, files: r
     operation: "append",
     add: [...files],
     runId: plan.run,
+    erasures: plan.erasures?.rejected ?? 0,
     summary: { "millrace.flow": plan.flow },
   });
 }
@@ -110,6 +111,7 @@ export async function publish(
       const version = await dataset.commit({
         ...change,
         runId: plan.run,
+        erasures: plan.erasures?.dataset ?? 0,
         expectCursor: { flow: plan.flow, cursor: dataset.cursor(plan.flow) ?? null },
         ...(plan.evolves ? { columns: plan.output } : {}),
         summary: {
@@ -131,6 +133,7 @@ export async function publish(
 
 /** A run whose flow has been committed since it was planned must not be committed too. */
 function fence(dataset: Dataset, plan: RunPlan): void {
+  dataset.assertOpen();
   const done = flowCursor(dataset, plan.flow);
   if (done.run === plan.sequence) return;
   throw new MillraceError("conflict", `another run of \`${plan.flow}\` was published while this one was going on`, {

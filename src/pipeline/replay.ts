@@ -4,7 +4,7 @@ import { rowsOfRecords } from "../quality/index.ts";
 import { audit, relationOf } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
-import { datasetOf, flowCursor } from "./plan.ts";
+import { datasetOf, erasuresOf, flowCursor, isErasedSince } from "./plan.ts";
 import { publish, supersede } from "./publish.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import { completeReplays, openRejected, takeOut, type ReplayState } from "./replay-state.ts";
@@ -61,6 +61,7 @@ export async function replayRejected(
     parts: [],
     cursor: done.position,
     overlap: false,
+    erasures: await erasuresOf(lake, name, dataset),
   };
   const report: RunReport = {
     run: plan.run,
@@ -125,7 +126,8 @@ export async function replayRejected(
     }
   } finally {
     // What is published is another matter: it must stay, and so must what a lost second commit needs.
-    if (report.status !== "published") await dropStaged(lake, plan);
+    const refused = report.version === undefined && (await isErasedSince(lake, plan));
+    if (report.status !== "published" || refused) await dropStaged(lake, plan);
   }
   return report;
 }

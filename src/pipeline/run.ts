@@ -1,12 +1,12 @@
-import { asMillraceError, forEachLimited, isMillraceError, throwIfAborted } from "../core/index.ts";
+import { asMillraceError, forEachLimited, isMillraceError, MillraceError, throwIfAborted } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { conclude } from "./conclude.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
-import { datasetOf, planRun, type Planned } from "./plan.ts";
+import { datasetOf, isErasedSince, planRun, type Planned } from "./plan.ts";
 import type { RunProgress, RunReport } from "./report.ts";
-import type { PartResult } from "./runs.ts";
-import { stagePart } from "./stage.ts";
+import { cancelRun, type PartResult } from "./runs.ts";
+import { dropStaged, stagePart } from "./stage.ts";
 
 export interface RunOptions {
   onProgress?: (progress: RunProgress) => void;
@@ -52,9 +52,21 @@ async function attempt(
   void source;
   if (planned.plan === undefined) return unchanged(flowName, flow, planned.dataset, started);
   const { plan } = planned;
-  const results = await stageAll(lake, flow, planned, options);
-  throwIfAborted(options.signal);
-  return conclude(lake, flow, planned, results, options, started, plan);
+  try {
+    const results = await stageAll(lake, flow, planned, options);
+    throwIfAborted(options.signal);
+    return await conclude(lake, flow, planned, results, options, started, plan);
+  } catch (error) {
+    if (!(await isErasedSince(lake, plan))) throw error;
+    // The erasure took files of this run away, and what came after may hold erased rows.
+    await cancelRun(lake.store, plan.run, `rows were erased from ${plan.dataset}`);
+    await dropStaged(lake, plan);
+    throw new MillraceError("conflict", `rows were erased from \`${plan.dataset}\` while this run was going on`, {
+      cause: error,
+      where: { run: plan.run, dataset: plan.dataset },
+      hint: `nothing was published; millrace run ${flowName}`,
+    });
+  }
 }
 
 async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options: RunOptions): Promise<PartResult[]> {

@@ -36,6 +36,10 @@ export interface RunPlan {
   parts: Part[];
   cursor: Cursor | null;
   overlap: boolean;
+  /** How many erasures had been begun in the dataset and in its rejected one: rows staged before another are not published. */
+  erasures?: { dataset: number; rejected: number };
+  /** A predicate of the rows that may come in, where some keys are suppressed. */
+  admitted?: string;
   /** The parts are staged as they come, and the transform then takes them all at once, because it looks across rows. */
   whole?: boolean;
 }

@@ -15,7 +15,7 @@ import type { Landed } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
-import { outputSelect } from "./columns.ts";
+import { admittedSelect } from "./columns.ts";
 import { rejectedBatch, rejectedColumns, rejectedName } from "./rejected.ts";
 import { readPart, runToken, writePart, type PartResult, type RunPlan } from "./runs.ts";
 
@@ -89,7 +89,9 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
 async function landPart(context: StageContext, part: Part): Promise<Landed> {
   const { lake, plan, flow, source, request, signal, onProgress } = context;
   const engine = await lake.engine();
-  const plain = plan.whole === true || (flow.transform === undefined && flow.split === undefined && sameColumns(plan));
+  const plain =
+    plan.whole === true ||
+    (plan.admitted === undefined && flow.transform === undefined && flow.split === undefined && sameColumns(plan));
   const attempt = async (tolerant: boolean): Promise<{ landed?: Landed; misfit?: MillraceError }> => {
     const payload = await source.read(part, request, signal ? { signal } : {});
     const format =
@@ -98,8 +100,8 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
       const landed = await engine.land({
         payload,
         ...(format ? { format } : {}),
-        rowwise: plan.whole === true || flow.transform === undefined,
-        ...(plain ? {} : { select: outputSelect(flow, plan.made, plan.output) }),
+        rowwise: plan.whole === true || (flow.transform === undefined && plan.admitted === undefined),
+        ...(plain ? {} : { select: admittedSelect(flow, plan) }),
         columns: plan.whole === true ? assignFieldIds(plan.input) : plan.output,
         folder: await stagingFolder(lake, plan.dataset),
         prefix: stagedPrefix(plan.run, part.id),

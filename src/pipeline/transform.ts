@@ -3,7 +3,7 @@ import { assignFieldIds } from "../dataset/index.ts";
 import { relationOf } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
-import { outputSelect } from "./columns.ts";
+import { admittedSelect } from "./columns.ts";
 import type { RunPlan } from "./runs.ts";
 import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
 
@@ -16,14 +16,11 @@ export async function transformWhole(
   signal?: AbortSignal,
 ): Promise<StagedFile[]> {
   const engine = await lake.engine();
-  const files = await engine.write(
-    outputSelect(flow, plan.made, plan.output)(relationOf(lake, staged, assignFieldIds(plan.input))),
-    {
-      columns: plan.output,
-      folder: await stagingFolder(lake, plan.dataset),
-      prefix: stagedPrefix(plan.run, "whole"),
-      ...(signal ? { signal } : {}),
-    },
-  );
+  const files = await engine.write(admittedSelect(flow, plan)(relationOf(lake, staged, assignFieldIds(plan.input))), {
+    columns: plan.output,
+    folder: await stagingFolder(lake, plan.dataset),
+    prefix: stagedPrefix(plan.run, "whole"),
+    ...(signal ? { signal } : {}),
+  });
   return adoptFiles(lake, plan.dataset, files);
 }

@@ -1,10 +1,25 @@
 import { formatType } from "../../core/index.ts";
+import type { ErasureState } from "../../dataset/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { paint } from "../output.ts";
 import { withLake } from "../session.ts";
 import { escapeData, fit } from "../text/escape.ts";
-import { bytes, count, moment } from "../text/numbers.ts";
+import { bytes, count, counted, moment } from "../text/numbers.ts";
 import { pairs, table } from "../text/table.ts";
+
+/** What was erased from the dataset, and what is being erased. */
+function erasureFacts({ done, pending }: ErasureState): [string, string][] {
+  const facts = done
+    .filter(({ id }) => id !== pending?.id)
+    .map(({ begun, finished, by, rows, versions, reason }): [string, string] => [
+      "erased",
+      `${finished === undefined ? "given up" : `${counted(rows, "row")} of ${counted(versions.length, "version")}`}, ${moment(Date.parse(begun))} by ${escapeData(by)}${reason === undefined ? "" : `: ${escapeData(reason)}`}`,
+    ]);
+  if (pending !== undefined) {
+    facts.push(["erasing", `not finished, begun ${moment(Date.parse(pending.begun))} by ${escapeData(pending.by)}`]);
+  }
+  return facts;
+}
 
 const prefix = "millrace.";
 
@@ -19,7 +34,13 @@ export default async function show(this: Context, flags: GlobalFlags, reference:
       ),
     );
     if (flags.json) {
-      output.json({ dataset: dataset.name, location: dataset.store.uri(dataset.folder), version, columns });
+      output.json({
+        dataset: dataset.name,
+        location: dataset.store.uri(dataset.folder),
+        version,
+        columns,
+        erasures: dataset.erasures(),
+      });
       return;
     }
     output.print(
@@ -32,6 +53,7 @@ export default async function show(this: Context, flags: GlobalFlags, reference:
         ["made", `${moment(version.time)} by ${version.operation}`],
         ["rows", count(version.rows)],
         ["files", `${count(version.files)} (${bytes(version.bytes)})`],
+        ...erasureFacts(dataset.erasures()),
         ["tags", version.tags.length === 0 ? "-" : version.tags.join(", ")],
       ]),
     );

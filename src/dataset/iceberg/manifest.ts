@@ -153,7 +153,7 @@ export function manifestFileOf(
   uri: string,
   length: number,
   entries: readonly ManifestEntry[],
-  snapshotId: number,
+  snapshotId: SnapshotId,
   sequence: number,
 ): ManifestFile {
   const counts = { files: [0, 0, 0], rows: [0, 0, 0] };
@@ -201,7 +201,7 @@ export function decodeManifest(
 
 export function encodeManifestList(
   manifests: readonly ManifestFile[],
-  snapshot: { id: number; parent: SnapshotId | undefined; sequence: number },
+  snapshot: { id: SnapshotId; parent: SnapshotId | undefined; sequence: number },
 ): Buffer {
   return encodeAvro(manifestListSchema, manifests, {
     "snapshot-id": String(snapshot.id),

@@ -47,6 +47,14 @@ export const property = {
   maximumVersions: "millrace.history.max-versions",
   /** Snapshots that a rollback left behind: ids, separated by commas. */
   leftBehind: "millrace.history.left-behind",
+  /** How many erasures were begun. */
+  erasureEpoch: "millrace.erasure.epoch",
+  /** The erasure that is going on: JSON of `PendingErasure`. */
+  pendingErasure: "millrace.erasure.pending",
+  /** What was erased: a JSON array of `Erasure`. */
+  erasures: "millrace.erasures",
+  /** Values whose rows must not come back: a JSON array of `Suppression`. */
+  suppressed: "millrace.suppressed",
 } as const;
 
 /** Each commit writes the whole list of versions, so its length decides what a commit costs. */

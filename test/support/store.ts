@@ -1,0 +1,59 @@
+import type { Registry, Store } from "../../src/core/index.ts";
+import { registry as real } from "../../src/registry.ts";
+
+type Call = "write" | "adopt" | "remove";
+
+/** The store, but `before` runs before each call that changes it, and `read` before each that reads; what they throw is thrown. */
+export function watched(
+  store: Store,
+  before: (call: Call, path: string, bytes?: Uint8Array) => void | Promise<void>,
+  read: (path: string) => void | Promise<void> = () => undefined,
+): Store {
+  return {
+    ...store,
+    async write(path, bytes, options) {
+      await before("write", path, bytes);
+      return store.write(path, bytes, options);
+    },
+    async adopt(file, path) {
+      await before("adopt", path);
+      return store.adopt(file, path);
+    },
+    async remove(path) {
+      await before("remove", path);
+      return store.remove(path);
+    },
+    async read(path) {
+      await read(path);
+      return store.read(path);
+    },
+    async open(path) {
+      await read(path);
+      return store.open(path);
+    },
+  };
+}
+
+/** The registry, with every `fs` store passed through `wrap`. */
+export function registryWithStore(wrap: (store: Store) => Store): Registry {
+  const entry = real.stores["fs"]!;
+  return {
+    ...real,
+    stores: {
+      ...real.stores,
+      fs: {
+        ...entry,
+        load: async () => {
+          const definition = await entry.load();
+          return {
+            ...definition,
+            load: async () => {
+              const driver = await definition.load();
+              return { ...driver, open: async (options, context) => wrap(await driver.open(options, context)) };
+            },
+          };
+        },
+      },
+    },
+  };
+}

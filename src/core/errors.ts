@@ -68,6 +68,8 @@ export interface ErrorDetails {
   where?: ErrorPlace;
   /** True when the same call may succeed later without a change by the user. */
   temporary?: boolean;
+  /** How long the other side asks to wait before the next try, milliseconds. */
+  retryAfterMs?: number;
   cause?: unknown;
 }
 
@@ -79,6 +81,7 @@ export class MillraceError extends Error {
   readonly hint: string | undefined;
   readonly where: ErrorPlace;
   readonly temporary: boolean;
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -87,12 +90,14 @@ export class MillraceError extends Error {
     this.hint = details.hint;
     this.where = details.where ?? {};
     this.temporary = details.temporary ?? false;
+    this.retryAfterMs = details.retryAfterMs;
   }
 
   /** The same error with more about its place; what is already known wins. */
   at(where: ErrorPlace): MillraceError {
     const details: ErrorDetails = { where: { ...where, ...this.where }, temporary: this.temporary };
     if (this.hint !== undefined) details.hint = this.hint;
+    if (this.retryAfterMs !== undefined) details.retryAfterMs = this.retryAfterMs;
     if (this.cause !== undefined) details.cause = this.cause;
     const error = new MillraceError(this.code, this.message, details);
     if (this.stack !== undefined) error.stack = this.stack;

@@ -8,6 +8,8 @@ export interface RetryOptions {
   delayMs?: number;
   /** Longest wait between tries, milliseconds. Default 10,000. */
   maximumDelayMs?: number;
+  /** Longest wait that the other side may ask for (`Retry-After`); one that asks for more is not tried again. Default 120,000. */
+  maximumRetryAfterMs?: number;
   signal?: AbortSignal;
   onRetry?: (error: MillraceError, attempt: number) => void;
 }
@@ -17,16 +19,20 @@ export interface RetryOptions {
  * It is put around a handle from outside: no driver has a retry loop of its own.
  */
 export async function retry<T>(action: (attempt: number) => Promise<T>, options: RetryOptions = {}): Promise<T> {
-  const { tries = 4, delayMs = 200, maximumDelayMs = 10_000, signal } = options;
+  const { tries = 4, delayMs = 200, maximumDelayMs = 10_000, maximumRetryAfterMs = 120_000, signal } = options;
   for (let attempt = 1; ; attempt++) {
     throwIfAborted(signal);
     try {
       return await action(attempt);
     } catch (error) {
       if (!isMillraceError(error) || !error.temporary || attempt >= tries || signal?.aborted) throw error;
+      const asked = error.retryAfterMs ?? 0;
+      if (asked > maximumRetryAfterMs) throw error;
       options.onRetry?.(error, attempt);
       const backoff = Math.min(maximumDelayMs, delayMs * 2 ** (attempt - 1));
-      await sleep(backoff * (0.5 + Math.random() / 2), undefined, signal ? { signal } : {}).catch(() => undefined);
+      await sleep(Math.max(asked, backoff * (0.5 + Math.random() / 2)), undefined, signal ? { signal } : {}).catch(
+        () => undefined,
+      );
     }
   }
 }

@@ -137,6 +137,22 @@ export function asMillraceError(error: unknown, where: ErrorPlace = {}, code: Er
       hint: "free space or point the store to another medium, then run again; nothing was committed",
     });
   }
+  if (system === "EMFILE" || system === "ENFILE") {
+    return new MillraceError("limit", `too many files are open: ${messageOf(error)}`, {
+      where,
+      cause: error,
+      temporary: true,
+      hint: "raise `ulimit -n`",
+    });
+  }
+  if (system === "EIO") {
+    return new MillraceError("unreachable", `the device failed: ${messageOf(error)}`, {
+      where,
+      cause: error,
+      temporary: true,
+      hint: "look at the system's log (`dmesg`); nothing was committed",
+    });
+  }
   return new MillraceError(code, messageOf(error), { where, cause: error });
 }
 

@@ -17,8 +17,8 @@ export interface ChildOptions {
   strace?: readonly string[];
   /** A command that starts the program: `faketime`, `prlimit`. */
   under?: readonly string[];
-  /** Kills or stops the process at these steps of its own; see `programs/progress.ts`. */
-  steps?: { at: readonly number[]; action: "kill" | "pause" };
+  /** Does harm to the process at these steps of its own, or at these calls of one function; see `programs/progress.ts`. */
+  steps?: { at: readonly number[]; action: "kill" | "pause" | `E${string}`; only?: string };
   /** A safety mechanism that is taken out of the sources. */
   mutant?: MutantName | undefined;
   /** Longest time before the process is ended by force, milliseconds. Default 60,000. */
@@ -73,7 +73,10 @@ export function start(options: ChildOptions): Child {
       ...(strace === undefined ? {} : { UV_THREADPOOL_SIZE: "1" }),
       FAULTS_AT: steps?.at.join(",") ?? "",
       FAULTS_ACTION: steps?.action ?? "",
+      FAULTS_ONLY: steps?.only ?? "",
       FAULTS_COUNT: countFile,
+      // Half of the time of a short process is spent on the sources otherwise.
+      NODE_COMPILE_CACHE: join(import.meta.dirname, "../../.cache/compile"),
       ...(mutant === undefined ? {} : { FAULTS_MUTANT: mutant }),
       ...options.env,
     },

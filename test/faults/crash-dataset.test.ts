@@ -1,6 +1,8 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, expect } from "vitest";
 import { finish } from "./child.ts";
-import { goThrough, look, openWorkbench, orphansOf, problemsOf, steps } from "./history.ts";
+import { goThrough, look, openWorkbench, orphansOf, problemsOf, statesOf, steps } from "./history.ts";
 import { type MutantName, mutants } from "./mutants.ts";
 import { testWith } from "./needs.ts";
 import { seeded } from "./random.ts";
@@ -10,23 +12,10 @@ import { recordFault, recordMutant, soak } from "./trust.ts";
 const test = await testWith("strace", "ptrace", "procfs");
 const random = seeded("crash-dataset");
 
-/** What a reader sees after each number of steps, by a history that nothing happens to. */
-const states: string[] = [];
-beforeAll(() =>
-  inScratch(async (root) => {
-    await using bench = await openWorkbench(root);
-    states.push(await look(bench));
-    for (let step = 0; step < steps.length; step++) {
-      await goThrough(bench, step, (done) => {
-        if (done === step + 1) throw stop;
-      }).catch((error: unknown) => {
-        if (error !== stop) throw error;
-      });
-      states.push(await look(bench));
-    }
-  }),
-);
-const stop = new Error("that was one step");
+let states: string[];
+beforeAll(async () => {
+  states = await inScratch(statesOf);
+});
 
 interface Outcome {
   killed: boolean;
@@ -71,7 +60,11 @@ test(
   { timeout: 900_000 },
   async () => {
     expect(new Set(states).size).toBe(steps.length + 1);
-    const all = await inScratch((root) => pointsOf({ program: "history.ts", args: [root, "0"] }, durableCalls));
+    const all = await inScratch((folder) => {
+      const root = join(folder, "lake");
+      const prepare = (): void => rmSync(root, { recursive: true, force: true });
+      return pointsOf({ program: "history.ts", args: [root, "0"] }, durableCalls, prepare);
+    });
     const points = soak ? all : sample(all, 24, random, 2);
     const byKind = new Map<string, { fired: number; violations: string[] }>();
     const interrupted = new Set<number>();

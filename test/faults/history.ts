@@ -199,3 +199,21 @@ export async function orphansOf(bench: Workbench): Promise<string[]> {
   for await (const { path } of bench.store.list(`${datasetName}/data`)) if (!named.has(path)) orphans.push(path);
   return orphans;
 }
+
+const enough = new Error("that was one step");
+
+/** What a reader sees after each number of steps, from none to all, when nothing happens. */
+export async function statesOf(root: string): Promise<string[]> {
+  await using bench = await openWorkbench(root);
+  const states = [await look(bench)];
+  for (let done = 0; done < steps.length; done++) {
+    const stop = (): never => {
+      throw enough;
+    };
+    await goThrough(bench, done, stop).catch((error: unknown) => {
+      if (error !== enough) throw error;
+    });
+    states.push(await look(bench));
+  }
+  return states;
+}

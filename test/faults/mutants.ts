@@ -47,6 +47,31 @@ export const mutants = {
     ],
     without: "the position moves in the same commit as the data",
   },
+  "folder-not-synced": {
+    file: "stores/fs/files.ts",
+    edits: [
+      [
+        "const descriptor = openSync(folder, constants.O_RDONLY);\n  try {\n    await fsyncLater(descriptor);",
+        "const descriptor = openSync(folder, constants.O_RDONLY);\n  try {",
+      ],
+    ],
+    without: "a folder is fsynced after a name was made in it",
+  },
+  "file-not-synced": {
+    file: "stores/fs/files.ts",
+    edits: [["if (durable) await fsyncLater(descriptor);", "void durable;"]],
+    without: "a file is fsynced before it gets its name",
+  },
+  "fsync-errors-overlooked": {
+    file: "stores/fs/files.ts",
+    edits: [
+      [
+        "const fsyncLater = promisify(fsync);",
+        "const fsyncLater = (descriptor: number) => promisify(fsync)(descriptor).catch(() => undefined);",
+      ],
+    ],
+    without: "an fsync that failed fails the write",
+  },
 } as const satisfies Record<string, Mutant>;
 
 export type MutantName = keyof typeof mutants;

@@ -1,0 +1,170 @@
+import { cpSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test as plain } from "vitest";
+import { type ChildOptions, type Ended, finish } from "./child.ts";
+import { mutants } from "./mutants.ts";
+import { testWith } from "./needs.ts";
+import { offerFile, oracleFiles, type OracleLake } from "./oracle-lake.ts";
+import { seeded } from "./random.ts";
+import { inScratch } from "./sweep.ts";
+import { recordFault, recordMutant, soak } from "./trust.ts";
+
+const test = await testWith("strace", "ptrace");
+const random = seeded("errno");
+
+let place: string;
+let kept: string;
+let lake: OracleLake;
+let before: number;
+let release: () => void;
+let over: Promise<void>;
+
+// One lake with a version, and files that have not been read; each fault begins with a copy of it.
+beforeAll(
+  () =>
+    new Promise<void>((resolve, reject) => {
+      over = inScratch(async (folder) => {
+        [place, kept] = [join(folder, "lake"), join(folder, "kept")];
+        lake = oracleFiles(place, "append");
+        offerFile(lake, 0, 200);
+        await lake.run();
+        before = lake.ledger.good;
+        offerFile(lake, 1, 200);
+        renameSync(place, kept);
+        resolve();
+        await new Promise<void>((done) => (release = done));
+      });
+      over.catch(reject);
+    }),
+);
+afterAll(async () => {
+  release();
+  await over;
+});
+
+const restore = (): void => {
+  rmSync(place, { recursive: true, force: true });
+  cpSync(kept, place, { recursive: true });
+};
+const program = (more: Partial<ChildOptions>): ChildOptions => ({
+  program: "millrace.ts",
+  args: ["run", lake.flow, "--json"],
+  cwd: place,
+  ...more,
+});
+
+/** What is wrong after a run that met an error: acknowledged and not there, not acknowledged and no clear reason, or not mended. */
+async function judge(ended: Ended, where: string, codes: readonly string[]): Promise<string[]> {
+  const violations: string[] = [];
+  const rows = await lake.rows();
+  if (rows !== before && rows !== lake.ledger.good) violations.push(`${rows} rows are visible`);
+  if (ended.code === 0) {
+    if (rows !== lake.ledger.good) violations.push("acknowledged, but not there");
+  } else {
+    const text = ended.errors.split("\n").find((line) => line.startsWith("{")) ?? "{}";
+    const { error } = JSON.parse(text) as { error?: { code: string; message: string } };
+    if (error === undefined || !codes.includes(error.code) || /\n\s+at /.test(ended.errors)) {
+      violations.push(`no clear error, but ${ended.code}: ${ended.errors.slice(0, 500)}`);
+    }
+  }
+  await lake.run();
+  violations.push(...(await lake.tally()).violations);
+  return violations.map((violation) => where + violation);
+}
+
+const errors: [code: string, call: string, codes: string[]][] = [
+  ["ENOSPC", "writeSync", ["full"]],
+  ["EDQUOT", "writeSync", ["full"]],
+  ["EIO", "writeSync", ["unreachable", "unknown-outcome"]],
+  ["EIO", "fsync", ["unreachable", "unknown-outcome"]],
+  ["ENOSPC", "fsync", ["full", "unknown-outcome"]],
+  ["EMFILE", "openSync", ["limit", "unknown-outcome"]],
+  ["ENOSPC", "linkSync", ["full", "unknown-outcome"]],
+  ["EIO", "linkSync", ["unreachable", "unknown-outcome"]],
+  ["EIO", "renameSync", ["unreachable", "unknown-outcome"]],
+  ["EACCES", "unlinkSync", ["permission"]],
+];
+
+describe("a call of the system fails", () => {
+  plain.each(errors)(
+    "%s of %s anywhere in a run: a clear error or none at all, nothing half, and the next run completes",
+    { timeout: 600_000 },
+    async (error, only, codes) => {
+      restore();
+      const whole = await finish(program({ steps: { at: [], action: error as `E${string}`, only } }));
+      expect(whole.code, whole.errors).toBe(0);
+      const all = Array(whole.steps)
+        .keys()
+        .map((step) => step + 1)
+        .toArray();
+      const violations: string[] = [];
+      let fired = 0;
+      for (const step of random.sample(all, soak ? 40 : 3)) {
+        restore();
+        const ended = await finish(program({ steps: { at: [step], action: error as `E${string}`, only } }));
+        // Cleaning up takes a call that could not be made for done; whatever else happened shows in its steps.
+        if (ended.code !== 0 || ended.steps >= step) fired++;
+        violations.push(...(await judge(ended, `${error} at ${only} ${step}: `, codes)));
+      }
+      const finding = {
+        area: "Errors of the system",
+        component: "run of files",
+        fault: `${error} of ${only.replace("Sync", "")}`,
+      };
+      recordFault({ ...finding, fired, violations: violations.length });
+      expect(violations).toEqual([]);
+      expect(fired).toBeGreaterThanOrEqual(Math.min(2, all.length));
+    },
+  );
+
+  test("EINTR again and again changes nothing", { timeout: 120_000 }, async () => {
+    restore();
+    // Reading and opening of a local file is never interrupted on Linux.
+    const calls = "fsync,write";
+    const strace = ["-e", `trace=${calls}`, "-e", `inject=${calls}:error=EINTR:when=3+3`];
+    const ended = await finish(program({ strace }));
+    const violations = await judge(ended, "EINTR: ", []);
+    if (ended.code !== 0) violations.push(ended.errors);
+    recordFault({
+      area: "Errors of the system",
+      component: "run of files",
+      fault: "EINTR of each third write and fsync",
+      fired: 1,
+      violations: violations.length,
+    });
+    expect(violations).toEqual([]);
+  });
+
+  test("a device that refuses to make things durable is never taken for done", { timeout: 240_000 }, async () => {
+    const violations: string[] = [];
+    let fired = 0;
+    for (const from of soak ? [1, 3, 5, 8, 11, 14, 17, 20, 23, 26] : [1, 14, 23]) {
+      restore();
+      const strace = ["-e", "trace=fsync", "-e", `inject=fsync:error=EIO:when=${from}+`];
+      const ended = await finish(program({ strace }));
+      fired++;
+      if (ended.code === 0) violations.push(`acknowledged, though each fsync from the ${from}th on failed`);
+      violations.push(
+        ...(await judge(ended, `EIO of every fsync from ${from} on: `, ["unreachable", "unknown-outcome"])),
+      );
+    }
+    recordFault({
+      area: "Errors of the system",
+      component: "run of files",
+      fault: "EIO of every fsync from one on",
+      fired,
+      violations: violations.length,
+    });
+    expect(violations).toEqual([]);
+  });
+
+  plain("a build that overlooks errors of fsync is noticed", { timeout: 120_000 }, async () => {
+    const mutant = "fsync-errors-overlooked";
+    restore();
+    const at = Array.from({ length: 500 }, (_, index) => index + 1);
+    const ended = await finish(program({ steps: { at, action: "EIO", only: "fsync" }, mutant }));
+    const caught = ended.code === 0;
+    recordMutant({ mutant, without: mutants[mutant].without, by: "EIO of every fsync", caught });
+    expect(caught, ended.errors).toBe(true);
+  });
+});

@@ -4,6 +4,9 @@ const kinds: [RegExp, ErrorCode][] = [
   [/^Out of Memory Error/, "limit"],
   [/^Permission Error/, "permission"],
   [/No space left on device|Disk quota exceeded|Could not write file.*space/i, "full"],
+  // Not the data: a device that fails must not make records look broken.
+  [/Input\/output error|Stale file handle|Interrupted system call/, "unreachable"],
+  [/Too many open files/, "limit"],
   [/^IO Error: No files found|No such file or directory/, "not-found"],
   [
     /^(Conversion|Invalid Input|Out of Range|Serialization|Mismatch Type|Invalid|Sequence|TransactionContext) Error/,
@@ -29,6 +32,7 @@ export function engineError(error: unknown): MillraceError {
   if (code === "limit") details.hint = "raise `engine.memoryLimit` in the configuration, or free space for spilling";
   else if (code === "full") details.hint = "free space on the disk of the store, then run again; nothing was committed";
   else if (candidate !== undefined) details.hint = candidate;
+  if (code === "unreachable") details.temporary = true;
   return new MillraceError(code, message, details);
 }
 

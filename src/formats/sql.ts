@@ -139,10 +139,13 @@ export function unreadable(error: unknown, file: FileRef, what: string, hint?: s
   if (known?.code === "aborted") return known;
   // What follows the first line is a picture of the statement.
   const [first = ""] = messageOf(error).split("\n");
+  // How to describe the file is no advice where the device failed.
+  const advice = known?.hint ?? (known === undefined || known.code === "parse" ? hint : undefined);
   return new MillraceError(known?.code ?? "parse", `\`${file.name}\` ${what}: ${first.slice(0, 400)}`, {
     where: { ...known?.where, file: file.name },
     cause: error,
-    ...((known?.hint ?? hint) === undefined ? {} : { hint: (known?.hint ?? hint)! }),
+    temporary: known?.temporary ?? false,
+    ...(advice === undefined ? {} : { hint: advice }),
   });
 }
 

@@ -1,4 +1,5 @@
 import {
+  isMillraceError,
   sqlName,
   sqlString,
   type Column,
@@ -105,6 +106,8 @@ export async function inferDelimited(
         recommended.some((delimiter) => delimiter !== dialect!.delimiter && only!.name.includes(delimiter));
       if (!isDoubtful || options.delimiter !== undefined || ragged) break;
     } catch (error) {
+      // The device failed, not the file: a laxer look would find a dialect that the file does not have.
+      if (isMillraceError(error) && error.temporary) throw unreadable(error, file, "cannot be read");
       failure ??= error;
     }
   }

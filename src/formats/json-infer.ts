@@ -28,7 +28,8 @@ export async function inferJson(
     columns = await engine.describe(reader.relation(mode, false));
   } catch (error) {
     // Bad lines are rejected when the file is read; the good ones say what the columns are.
-    if (!reader.lines) throw wrong(error);
+    // Where the device failed, not the file, a laxer look would see other columns.
+    if (!reader.lines || (isMillraceError(error) && error.temporary)) throw wrong(error);
     columns = await engine.describe(reader.relation(mode, true)).catch(() => {
       throw wrong(error);
     });
@@ -95,7 +96,8 @@ async function exactNumbers(
     [row] = await engine.query(
       `SELECT ${facts.join(", ")} FROM (SELECT * FROM read_json(${sqlPaths([file])}, columns = ${sqlColumns(texts)}${sqlArguments(more)})${limit})`,
     );
-  } catch {
+  } catch (error) {
+    if (isMillraceError(error) && error.temporary) throw unreadable(error, file, "cannot be read");
     // Records that do not fit any columns (a key twice) are told when the file is read.
     return narrowed;
   }

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { isMillraceError, type MillraceError } from "../../src/core/index.ts";
+import { isMillraceError, messageOf, type MillraceError } from "../../src/core/index.ts";
 import { testWith } from "./needs.ts";
 import { offerFile, oracleFiles } from "./oracle-lake.ts";
 import { inScratch } from "./sweep.ts";
@@ -53,7 +53,7 @@ test.each(["bytes", "inodes"] as const)(
             fired++;
             const clear = isMillraceError(error) && error.code === "full" && (error.hint ?? "").includes("space");
             if (!clear)
-              violations.push(`${limit}: no clear error but ${(error as MillraceError).code}: ${String(error)}`);
+              violations.push(`${limit}: no clear error but ${(error as MillraceError).code}: ${messageOf(error)}`);
           }
           const rows = await lake.rows();
           if (rows !== (error === undefined ? lake.ledger.good : before))

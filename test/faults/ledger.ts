@@ -26,6 +26,7 @@ export class Ledger {
   readonly #refused = new Set<number>();
   #next = 0;
   #broken = 0;
+  #sequence = 0;
 
   constructor(seed: number) {
     this.seed = seed;
@@ -69,6 +70,11 @@ export class Ledger {
     const id = -++this.#broken;
     this.#refused.add(id);
     return id;
+  }
+
+  /** The next number of a cursor column; grows, with several records at each number. */
+  nextSequence(): number {
+    return Math.floor(++this.#sequence / 3);
   }
 
   /** Holds what a dataset and its rejected records contain against what was offered; all of it was acknowledged. */

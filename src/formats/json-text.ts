@@ -9,18 +9,9 @@ import {
 } from "../core/index.ts";
 import { inferJson } from "./json-infer.ts";
 import type { JsonOptions } from "./json-options.ts";
+import { exactIntegers, integersAsText } from "./nested.ts";
 import { convertJson, jsonPointer, misfitOfJson } from "./json-values.ts";
-import {
-  exactInteger,
-  fileNames,
-  isInteger,
-  selectList,
-  sqlArguments,
-  sqlColumns,
-  sqlPaths,
-  sqlType,
-  temporaryName,
-} from "./sql.ts";
+import { fileNames, selectList, sqlArguments, sqlColumns, sqlPaths, sqlType, temporaryName } from "./sql.ts";
 
 /** A reader of JSON documents (`lines` false: an array, an object or several) or of one JSON value a line. */
 export function openJson(options: JsonOptions, lines: boolean): Format {
@@ -57,11 +48,9 @@ export function openJson(options: JsonOptions, lines: boolean): Format {
         }
         const read = columns.map((column) => ({
           name: column.name,
-          type: isInteger(column.type) ? "VARCHAR" : sqlType(column.type),
+          type: sqlType(integersAsText(column.type)),
         }));
-        const list = selectList(columns, (column) =>
-          isInteger(column.type) ? exactInteger(sqlName(column.name), column.type) : sqlName(column.name),
-        );
+        const list = selectList(columns, (column) => exactIntegers(sqlName(column.name), column.type));
         return `(SELECT ${list} FROM read_json(${sqlPaths(files)}, columns = ${sqlColumns(read)}${sqlArguments({ ...common(), ...rest, records })}))`;
       },
 

@@ -165,6 +165,25 @@ describe("json", () => {
     expect(sums).toEqual({ empty: 2n, total: "312487507" });
   });
 
+  test("integers inside of nested values are exact as well, and a fraction is never rounded away", async () => {
+    const good = Array.from({ length: 25_000 }, (_, index) =>
+      JSON.stringify({ s: { x: index, deep: [{ n: index }] }, l: [[index], []] }),
+    ).join("\n");
+    const big = '{"s":{"x":9007199254740993,"deep":null},"l":null}';
+    const bad = ['{"s":{"x":1.5}}', '{"s":{"deep":[{"n":2},{"n":2.5}]}}', '{"l":[[3],[3.5]]}'];
+    const exact = await bench.land({ path: await bench.file("exact.ndjson", `${good}\n${big}\n`) });
+    expect(exact).toMatchObject({ written: 25_001, rejected: [] });
+    const [facts] = await bench.engine.query(
+      `SELECT max(s.x) AS most, sum(s.deep[1].n)::VARCHAR AS sum, count(*) FILTER (l IS NULL) AS none FROM ${exact.relation}`,
+    );
+    expect(facts).toEqual({ most: 9007199254740993n, sum: "312487500", none: 1n });
+    const mixed = await bench.land({
+      path: await bench.file("rounded.ndjson", `${good}\n${bad.join("\n")}\n`),
+    });
+    expect(mixed.written).toBe(25_000);
+    expect(mixed.rejected.map(({ record }) => record).toSorted()).toEqual(bad.toSorted());
+  });
+
   test("lines that are no text are rejected, and the others keep their numbers", async () => {
     const lines = [
       '{"a":1}',

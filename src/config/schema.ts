@@ -14,6 +14,13 @@ export const engineSchema = z.strictObject({
     .max(1024)
     .optional()
     .describe("How many threads the engine uses. Default: the number of processors."),
+  parts: z
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .optional()
+    .describe("How many parts of a run are read at the same time. Default: the number of processors, from 2 to 8."),
 });
 
 export const storeSchema = z

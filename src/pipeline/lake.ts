@@ -20,7 +20,7 @@ export interface LakeConfig {
   store: { store: string } & Record<string, unknown>;
   connections: Record<string, ResolvedConnection | (() => Promise<ResolvedConnection>)>;
   flows: Record<string, Flow>;
-  engine?: { memoryLimit?: string; threads?: number };
+  engine?: { memoryLimit?: string; threads?: number; parts?: number };
 }
 
 /** What the verbs of the pipeline work on: the open store, the catalog, the engine and the configuration. */

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { asMillraceError, forEachLimited, isMillraceError, MillraceError, throwIfAborted } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { conclude } from "./conclude.ts";
@@ -15,8 +16,11 @@ export interface RunOptions {
   full?: boolean;
 }
 
-/** Parts that are read at the same time. The engine uses all processors for one part already; two hide the waiting for the source. */
-const concurrentParts = 2;
+/**
+ * Parts that are read at the same time, in this process: the bytes pass through in large chunks and the engine has threads of its own, so
+ * child processes gain nothing (`bench/results/parallel.md`). At least two hide the waiting for the source.
+ */
+const defaultParts = Math.min(8, Math.max(2, availableParallelism()));
 
 /**
  * plan → read parts → stage → audit → publish. A run that was killed anywhere is taken up where it was;
@@ -93,7 +97,7 @@ async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options
     });
   };
   const results: PartResult[] = [];
-  await forEachLimited(plan.parts, concurrentParts, async (part, index) => {
+  await forEachLimited(plan.parts, lake.config.engine?.parts ?? defaultParts, async (part, index) => {
     throwIfAborted(options.signal);
     results[index] = await stagePart(
       {

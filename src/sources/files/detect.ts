@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { MillraceError } from "../../core/index.ts";
 import type { Container } from "../../sandbox/index.ts";
+import { foreignKind, isBinary } from "./foreign.ts";
 
 export const headBytes = 64 * 1024;
 
@@ -63,11 +64,11 @@ function startsWith(head: Buffer, ...bytes: number[]): boolean {
   return head.length >= bytes.length && bytes.every((byte, index) => head[index] === byte);
 }
 
-/** Throws `unsupported` for what is known and cannot be read. */
-export function detect(name: string, head: Buffer): Nature {
+/** Throws `unsupported`, with the name as people know it, for what is known and cannot be read. */
+export function detect(name: string, head: Buffer, shown = name): Nature {
   const refuse = (what: string, hint: string): never => {
-    throw new MillraceError("unsupported", `\`${name}\` is ${what}, which cannot be read`, {
-      where: { file: name },
+    throw new MillraceError("unsupported", `\`${shown}\` is ${what}, which cannot be read`, {
+      where: { file: shown },
       hint,
     });
   };
@@ -92,6 +93,8 @@ export function detect(name: string, head: Buffer): Nature {
   if (startsWith(head, 0xd0, 0xcf, 0x11, 0xe0))
     refuse("an old Excel file (.xls) or an encrypted workbook", "save it as .xlsx without a password");
   const named = formatOfName(name);
+  const foreign = named === undefined ? foreignKind(name, head) : undefined;
+  if (foreign !== undefined) refuse(foreign, "leave it out of `path`, or say with `format` what it is");
   // The first message of an Arrow stream: a continuation mark and a length below 16 MiB.
   if (startsWith(head, 0xff, 0xff, 0xff, 0xff) && head.length > 8 && head[7] === 0)
     return { container: "none", format: "arrow" };
@@ -105,6 +108,8 @@ export function detect(name: string, head: Buffer): Nature {
     encoding = "utf-8";
   } else if (startsWith(head, 0xff, 0xfe)) encoding = "utf-16le";
   else if (startsWith(head, 0xfe, 0xff)) encoding = "utf-16be";
+  if (named === undefined && encoding === undefined && isBinary(head))
+    refuse("a file of an unknown kind, and not text", "leave it out of `path`, or say with `format` what it is");
   const words = new TextDecoder(encoding ?? "utf-8").decode(text);
   const format = textFormat(named, words, head.length === headBytes);
   // The engine skips a UTF-8 mark in delimited text, but not in JSON.

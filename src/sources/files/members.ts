@@ -3,9 +3,10 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { asMillraceError } from "../../core/index.ts";
+import { asMillraceError, MillraceError } from "../../core/index.ts";
 import { listArchive, unpack, type Container } from "../../sandbox/index.ts";
 import { detect, headBytes, readHead, stripContainer, formatOfName } from "./detect.ts";
+import { foreignKind } from "./foreign.ts";
 import type { FilesOptions } from "./index.ts";
 import { makeScratch } from "./scratch.ts";
 
@@ -77,7 +78,7 @@ export async function readablesOf(
   const head = await readHead(file.path);
   const nature = detect(file.name, head);
   const describeContent = (name: string, content: Buffer, container: Container, member?: string): Readable => {
-    const inner = detect(name, content);
+    const inner = detect(name, content, member === undefined ? file.name : `${file.name}!${member}`);
     const format = declared.format ?? (inner.container === "none" ? inner.format! : (formatOfName(name) ?? "csv"));
     const encoding = encodingOf(format, declared.encoding, inner.encoding);
     return {
@@ -104,12 +105,28 @@ export async function readablesOf(
         }));
   }
   const readables: Readable[] = [];
+  const foreign: string[] = [];
   for (const entry of await listArchive(file.name, { path: file.path, ...limitsOf(options) }, signal)) {
     const skipped = basename(entry.name).startsWith(".") || entry.name.startsWith("__MACOSX/");
     if (skipped || entry.size === 0) continue;
     const content = await headOf(file, { container: "zip", member: entry.name }, options, signal);
+    // A read-me or a picture beside the data.
+    const kind =
+      declared.format === undefined && formatOfName(entry.name) === undefined
+        ? foreignKind(entry.name, content)
+        : undefined;
+    if (kind !== undefined) {
+      foreign.push(`\`${entry.name}\` is ${kind}`);
+      continue;
+    }
     const readable = describeContent(entry.name, content, "zip", entry.name);
     readables.push({ ...readable, size: entry.size, etag: `${entry.crc}-${entry.size}` });
+  }
+  if (readables.length === 0 && foreign.length > 0) {
+    throw new MillraceError("unsupported", `\`${file.name}\` holds nothing that can be read: ${foreign[0]}`, {
+      where: { file: file.name },
+      hint: "leave it out of `path`, or say with `format` what it holds",
+    });
   }
   return readables;
 }

@@ -1,0 +1,69 @@
+import { isMillraceError } from "../../src/core/index.ts";
+import { deathReason, runInSandbox, sandboxCounts } from "../../src/sandbox/index.ts";
+import { openBench } from "../formats/landing.ts";
+
+/**
+ * A long-lived process that reads one hostile file after the other, and answers `ping` meanwhile. Started with `fork`:
+ * `{ files }` begins, each file ends in `{ done }`, and `{ finished }` says how many parser processes there were.
+ */
+export interface Done {
+  file: string;
+  /** `data`, or the code of the error. */
+  outcome: string;
+  message: string;
+}
+/** What a hostile worker did, and what its job ended with: `data`, the reason of its death, or the code of an error it survived. */
+export type FromHost =
+  | { pong: number }
+  | { done: Done }
+  | { worker: { how: string; outcome: string } }
+  | { finished: ReturnType<typeof sandboxCounts> };
+export type ToHost = { ping: number } | { files: string[] } | { workers: [string, string | number][] };
+
+const send = (message: FromHost): void => void process.send!(message);
+
+async function readAll(files: string[]): Promise<void> {
+  await using bench = await openBench();
+  for (const file of files) {
+    let outcome = "data";
+    let message = "";
+    try {
+      const landing = await bench.land({ path: file, parse_timeout_s: 2, parse_memory_mb: 256 });
+      if (landing.read !== landing.written + landing.rejected.length) outcome = "lost";
+      else if (landing.rejected.length > 0) outcome = "rejected";
+    } catch (error) {
+      outcome = isMillraceError(error) ? error.code : "thrown";
+      message = isMillraceError(error) ? `${error.message} ${error.where.file ?? ""}` : String((error as Error).stack);
+    }
+    send({ done: { file, outcome, message } });
+  }
+  send({ finished: sandboxCounts() });
+}
+
+const module = new URL("../sandbox/work/misbehave.ts", import.meta.url);
+
+async function misbehave(workers: [string, string | number][]): Promise<void> {
+  for (const [how, argument] of workers) {
+    let outcome = "data";
+    try {
+      const job = {
+        module,
+        input: [how, argument],
+        file: how,
+        deadlineMs: how === "hang" ? 500 : 30_000,
+        memoryBytes: 256 * 1024 ** 2,
+      };
+      for await (const output of runInSandbox(job)) void output;
+    } catch (error) {
+      outcome = deathReason(error) ?? (isMillraceError(error) ? error.code : "thrown");
+    }
+    send({ worker: { how, outcome } });
+  }
+  send({ finished: sandboxCounts() });
+}
+
+process.on("message", (message: ToHost) => {
+  if ("ping" in message) send({ pong: message.ping });
+  else if ("files" in message) void readAll(message.files);
+  else void misbehave(message.workers);
+});

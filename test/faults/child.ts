@@ -114,7 +114,9 @@ export function start(options: ChildOptions): Child {
       rmSync(scratch, { recursive: true, force: true });
       notify();
       if (expired) errors += `\nended by force after ${deadlineMs} ms`;
-      resolve({ code, killed: signal === "SIGKILL" && !expired, lines: lines(), errors, steps: Number(counted) });
+      // `faketime` lives on, and says so.
+      const killed = signal === "SIGKILL" || (code !== 0 && errors.includes("Caught Killed"));
+      resolve({ code, killed: killed && !expired, lines: lines(), errors, steps: Number(counted) });
     });
   });
   /** Resolves with the first value that is not undefined; with undefined when the process has ended. */

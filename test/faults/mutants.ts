@@ -72,6 +72,11 @@ export const mutants = {
     ],
     without: "an fsync that failed fails the write",
   },
+  "gc-ignores-runs": {
+    file: "pipeline/index.ts",
+    edits: [["protect: (path) => belongsToRun(path) ||", "protect: (path) => belongsToRun(path) === undefined ||"]],
+    without: "gc spares the files of runs that are going on",
+  },
 } as const satisfies Record<string, Mutant>;
 
 export type MutantName = keyof typeof mutants;

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Column, type Cursor, MillraceError, forEachLimited, isMillraceError } from "../core/index.ts";
-import { cursorPrefix, cursorText, loadCursors, readCursor } from "./cursor.ts";
+import { cursorPrefix, cursorText, forgetCursors, loadCursors, readCursor } from "./cursor.ts";
 import type { Change, Version } from "./dataset.ts";
 import { assertNoErasure, erasureState } from "./erasure.ts";
 import { assertNextSchema, widenedLeaves, withSchema } from "./schema-change.ts";
@@ -14,6 +14,7 @@ import {
   newSnapshotId,
   property,
   schemaOf,
+  sweepsOf,
 } from "./iceberg/metadata.ts";
 import { fromIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Table } from "./table.ts";
@@ -30,13 +31,16 @@ export async function commit(table: Table, change: Change): Promise<Version> {
   const id = newSnapshotId();
   const writer = new ManifestWriter(table, id);
   // Looked at while the newest metadata is read; it matters only when there is something to commit.
-  const staged = assertStaged(table, change).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
+  const lookAtStaged = (): Promise<unknown> =>
+    assertStaged(table, change).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  let staged = lookAtStaged();
   const outcome: { snapshot?: Snapshot; known: boolean } = { known: false };
   let attemptFiles: string[] = [];
   let epoch = change.erasures;
+  let sweeps: number | undefined;
   await table.update(async (metadata) => {
     // The attempt before lost for certain: nothing names its list and its rewritten manifests.
     for (const path of attemptFiles) await table.store.remove(path);
@@ -51,6 +55,13 @@ export async function commit(table: Table, change: Change): Promise<Version> {
     epoch ??= erasureState(metadata).epoch;
     assertNoErasure(table, metadata, epoch);
     assertBase(table, metadata, change);
+    if (sweeps !== undefined && sweeps !== sweepsOf(metadata)) {
+      // A gc took what no version named: what the attempt before wrote may be among it.
+      writer.forget();
+      forgetCursors(table);
+      staged = lookAtStaged();
+    }
+    sweeps = sweepsOf(metadata);
     await loadCursors(table);
     assertCursor(table, metadata, change);
     const problem = await staged;

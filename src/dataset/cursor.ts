@@ -21,6 +21,11 @@ function loadedCursors(table: Table): Map<string, string> {
   return map;
 }
 
+/** Files with cursors may be gone: they are read, or written, again. */
+export function forgetCursors(table: Table): void {
+  contents.delete(table);
+}
+
 /** What goes into the summary for the JSON of a cursor. */
 export async function cursorText(table: Table, json: string): Promise<string> {
   if (json.length <= inlineCharacters && !reference.test(json)) return json;

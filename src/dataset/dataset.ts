@@ -83,6 +83,8 @@ export interface GcOptions {
   /** Versions older than this expire first, tags and the newest `keepVersions` excepted. Milliseconds. */
   expireOlderThanMs?: number;
   keepVersions?: number;
+  /** The moment that ages are counted from: milliseconds since the epoch. Default: the clock of this machine. */
+  now?: number;
   /** Paths that must stay whatever the metadata says: staged files of unfinished runs, leases. */
   protect?: (path: string) => boolean;
 }

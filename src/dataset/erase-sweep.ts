@@ -1,4 +1,3 @@
-import type { PendingErasure } from "./erasure.ts";
 import { reachablePaths } from "./gc.ts";
 import { ownNumbers } from "./iceberg/log.ts";
 import type { TableMetadata } from "./iceberg/metadata.ts";
@@ -9,9 +8,9 @@ import type { Table } from "./table.ts";
  * metadata files before the current one. Age need not protect anything here: while the erasure is pending no writer can commit, and
  * whoever staged files before it began is refused afterwards.
  */
-export async function sweepErased(table: Table, ours: (metadata: TableMetadata) => PendingErasure): Promise<number> {
+export async function sweepErased(table: Table, isPending: (metadata: TableMetadata) => boolean): Promise<number> {
   await table.refresh();
-  ours(table.metadata);
+  if (!isPending(table.metadata)) return 0;
   const { folder, store } = table;
   const current = table.loaded.number;
   const reachable = await reachablePaths(table, new Set());
@@ -24,7 +23,7 @@ export async function sweepErased(table: Table, ours: (metadata: TableMetadata) 
   }
   // Another process may have finished the same erasure, and what is unnamed now may be staged for a commit.
   await table.refresh();
-  ours(table.metadata);
+  if (!isPending(table.metadata)) return 0;
   for (const path of unnamed) await store.remove(path);
   // In ascending order, which the commit protocol relies on.
   const older = (await ownNumbers(store, folder)).filter((number) => number < current);

@@ -56,10 +56,13 @@ export interface Erasing {
 export function eraseRows(dataset: Dataset, engine: Pick<Engine, "query" | "write">, request: EraseRequest): Erasing {
   const table = tableOf(dataset);
   const rewriter = new EraseRewriter(table, engine, request);
-  const ours = (metadata: TableMetadata): PendingErasure => {
-    const { pending } = erasureState(metadata);
-    if (pending !== undefined && isHashOf(pending.predicate, request.predicate)) return pending;
-    throw new MillraceError("conflict", `this erasure of \`${table.name}\` was ended by another process`, {
+  let begun: string | undefined;
+  /** Undefined: another process that took up the same erasure has finished it. */
+  const ours = (metadata: TableMetadata): PendingErasure | undefined => {
+    const { pending, done } = erasureState(metadata);
+    if (pending !== undefined && pending.id === begun) return pending;
+    if (done.some((one) => one.id === begun && one.finished !== undefined)) return undefined;
+    throw new MillraceError("conflict", `this erasure of \`${table.name}\` was given up by another process`, {
       where: { dataset: table.name },
       hint: "give the same command again to see that nothing is left",
     });
@@ -101,13 +104,14 @@ export function eraseRows(dataset: Dataset, engine: Pick<Engine, "query" | "writ
         };
         return withErasures(metadata, { ...state, epoch: state.epoch + 1, pending });
       });
+      begun = id;
       return id;
     },
     async apply() {
       await table.update(async (metadata) => {
         const pending = ours(metadata);
         const state = erasureState(metadata);
-        if (state.done.some(({ id }) => id === pending.id)) return undefined;
+        if (pending === undefined || state.done.some(({ id }) => id === pending.id)) return undefined;
         const { live, replacements } = await rewriter.replace(metadata);
         const rewritten = await rewriteHistory(table, metadata, live, replacements);
         const erasure: Erasure = {
@@ -123,10 +127,11 @@ export function eraseRows(dataset: Dataset, engine: Pick<Engine, "query" | "writ
         return column?.id === undefined ? next : withSuppressed(next, column.id, suppress.values);
       });
     },
-    sweep: () => sweepErased(table, ours),
+    sweep: () => sweepErased(table, (metadata) => ours(metadata) !== undefined),
     finish: () =>
       table.update(async (metadata) => {
         const pending = ours(metadata);
+        if (pending === undefined) return undefined;
         const { pending: _, ...state } = erasureState(metadata);
         const finished = new Date().toISOString();
         const done = state.done.map((one) => (one.id === pending.id ? { ...one, finished } : one));

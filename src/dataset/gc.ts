@@ -5,7 +5,7 @@ import type { GcOptions, GcReport, Version } from "./dataset.ts";
 import { expire } from "./history.ts";
 import { ownNumbers } from "./iceberg/log.ts";
 import { status } from "./iceberg/manifest.ts";
-import { retainedMetadataFiles } from "./iceberg/metadata.ts";
+import { property, retainedMetadataFiles, sweepsOf } from "./iceberg/metadata.ts";
 import type { Table } from "./table.ts";
 
 const defaultMinimumAgeMs = 24 * 3600 * 1000;
@@ -15,7 +15,7 @@ const defaultMinimumAgeMs = 24 * 3600 * 1000;
  * younger than the minimum age, what `protect` names, or what a commit made while we looked refers to.
  */
 export async function collectGarbage(table: Table, options: GcOptions = {}): Promise<GcReport> {
-  const { dryRun = false, minimumAgeMs = defaultMinimumAgeMs, protect = () => false } = options;
+  const { dryRun = false, minimumAgeMs = defaultMinimumAgeMs, protect = () => false, now = Date.now() } = options;
   await table.refresh();
   // What an erasure has written and not yet committed is named by no version.
   assertNoErasure(table, table.metadata);
@@ -24,7 +24,7 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
   const without = new Set(expired.map((version) => version.snapshotId));
 
   // The clock of the store decides: ages are measured against what it says of a file, not against our clock alone.
-  const before = Date.now() - minimumAgeMs;
+  const before = now - minimumAgeMs;
   const candidates: Entry[] = [];
   let kept = 0;
   const numbers = await ownNumbers(table.store, table.folder);
@@ -42,11 +42,12 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
   candidates.sort((left, right) => (metadataNumber(table, left.path) ?? 0) - (metadataNumber(table, right.path) ?? 0));
   const removed: Entry[] = [];
   if (candidates.length > 0) {
+    if (!dryRun) await announceSweep(table, candidates);
     // Versions that were committed while we listed may name files that were unreferenced before.
     await table.refresh();
-    const now = await reachablePaths(table, without);
+    const still = await reachablePaths(table, without);
     for (const entry of candidates) {
-      if (now.has(entry.path) || protect(entry.path)) {
+      if (still.has(entry.path) || protect(entry.path)) {
         kept++;
         continue;
       }
@@ -58,13 +59,27 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
   return { expired: expired.map((version) => version.number), removed, kept, bytes };
 }
 
+/**
+ * What no version names may be the manifests of a writer that was frozen for a day just before its commit. The announcement takes the
+ * number that it would commit under, so that it has to look again, and then makes anew what is gone.
+ */
+async function announceSweep(table: Table, candidates: readonly Entry[]): Promise<void> {
+  const metadataOnly = candidates.every(({ path }) => metadataNumber(table, path) !== undefined);
+  if (metadataOnly || !table.isWritable) return;
+  await table.update(async (metadata) => {
+    assertNoErasure(table, metadata);
+    const sweeps = String(sweepsOf(metadata) + 1);
+    return { ...metadata, properties: { ...metadata.properties, [property.sweeps]: sweeps } };
+  });
+}
+
 function expirable(table: Table, options: GcOptions): Version[] {
   if (options.expireOlderThanMs === undefined && options.keepVersions === undefined) return [];
   const { expireOlderThanMs = 0, keepVersions = 1 } = options;
   const versions = table.versions();
   const current = table.metadata["current-snapshot-id"];
   const newest = new Set(versions.slice(Math.max(0, versions.length - keepVersions)));
-  const limit = Date.now() - expireOlderThanMs;
+  const limit = (options.now ?? Date.now()) - expireOlderThanMs;
   return versions.filter(
     (version) =>
       version.tags.length === 0 &&

@@ -47,6 +47,12 @@ export class ManifestWriter {
     this.#id = id;
   }
 
+  /** What was written for attempts before may be gone. */
+  forget(): void {
+    this.#added.clear();
+    this.#durable.clear();
+  }
+
   async manifests(
     metadata: TableMetadata,
     parent: Snapshot | undefined,

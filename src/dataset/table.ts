@@ -94,9 +94,13 @@ export class Table {
     }
   }
 
-  assertWritable(): void {
+  get isWritable(): boolean {
     const { ours, metadata } = this.#loaded;
-    if (ours && metadata["format-version"] === 2 && metadata.properties[property.commit] !== undefined) return;
+    return ours && metadata["format-version"] === 2 && metadata.properties[property.commit] !== undefined;
+  }
+
+  assertWritable(): void {
+    if (this.isWritable) return;
     throw new MillraceError(
       "unsupported",
       `the table \`${this.name}\` was made by another engine and can only be read`,
@@ -151,6 +155,7 @@ export class Table {
     );
     if (snapshot === undefined) {
       throw new MillraceError("not-found", `\`${this.name}@${version.number}\` has expired`, {
+        hint: `\`millrace history ${this.name}\` lists the versions there are`,
         where: { dataset: this.name },
       });
     }

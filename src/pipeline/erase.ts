@@ -84,11 +84,10 @@ export async function eraseFrom(lake: LakeHandles, name: string, options: EraseO
   }
   await rejected?.erasing.begin(id);
   report.runs = await cancelRunsOf(lake.store, name);
-  const open = targets.filter(({ dataset }) => dataset.erasures().pending?.id === id);
-  for (const { erasing } of open) await erasing.apply();
-  for (const { erasing } of open) report.removed += await erasing.sweep();
+  for (const { erasing } of targets) await erasing.apply();
+  for (const { erasing } of targets) report.removed += await erasing.sweep();
   report.reports = await scrubReports(lake.store, name);
-  for (const { erasing } of open.toReversed()) await erasing.finish();
+  for (const { erasing } of targets.toReversed()) await erasing.finish();
   for (const [index, { dataset }] of targets.entries()) {
     // Of an erasure that was taken up again, the tombstone knows what the attempt before did.
     const { versions, files, rows } = dataset.erasures().done.find((one) => one.id === id)!;

@@ -106,7 +106,7 @@ export async function publish(
     const already = dataset.versionOfRun(plan.run);
     if (already) return { version: already, already: true };
     fence(dataset, plan);
-    const { change, updated } = await changeOf(lake, flow, plan, audited, dataset, signal);
+    const { change, updated, rewritten } = await changeOf(lake, flow, plan, audited, dataset, signal);
     try {
       const version = await dataset.commit({
         ...change,
@@ -125,8 +125,10 @@ export async function publish(
       return { version, ...(updated === undefined ? {} : { updated }) };
     } catch (error) {
       // Another flow of the dataset was first: what this one replaces is computed again from the newer version.
-      const again = isMillraceError(error) && error.code === "conflict" && change.base !== undefined && attempt < tries;
-      if (!again) throw error;
+      if (!isMillraceError(error) || error.code !== "conflict") throw error;
+      // Copies of rows are of no use to anybody now.
+      for (const file of rewritten) await lake.store.remove(file.path);
+      if (change.base === undefined || attempt >= tries) throw error;
     }
   }
 }
@@ -149,11 +151,14 @@ async function changeOf(
   audited: Audited,
   dataset: Dataset,
   signal?: AbortSignal,
-): Promise<{ change: Change; updated?: number }> {
+): Promise<{ change: Change; updated?: number; rewritten: StagedFile[] }> {
   const current = dataset.current();
-  if (flow.mode === "append" || current === undefined) return { change: { operation: "append", add: audited.files } };
+  if (flow.mode === "append" || current === undefined) {
+    return { change: { operation: "append", add: audited.files }, rewritten: [] };
+  }
   if (flow.mode === "replace") {
-    return { change: { operation: "overwrite", add: audited.files, removeAll: true, base: current.number } };
+    const change: Change = { operation: "overwrite", add: audited.files, removeAll: true, base: current.number };
+    return { change, rewritten: [] };
   }
   const merged = await mergeChange({
     dataset,
@@ -175,5 +180,6 @@ async function changeOf(
       base: current.number,
     },
     updated: merged.updated,
+    rewritten,
   };
 }

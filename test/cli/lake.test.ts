@@ -224,6 +224,18 @@ describe("a lake from the command line, in the order in which people use it", ()
     expect(verified.sound).toBe(true);
   });
 
+  test("erase asks, says what would go, takes it out of every version, and proves it", async () => {
+    const rows = ["--where", "customer_id = 1"];
+    const nobody = await millrace(lake, ["erase", "orders", ...rows]);
+    expect(nobody).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") });
+    const wrong = await millrace(lake, ["erase", "orders", "--yes", "--where", "customer = 1"]);
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("`customer_id`") });
+    expect((await millrace(lake, ["erase", "orders", ...rows, "--verify"])).code).toBe(1);
+    expect(await text("erase", "orders", ...rows, "--yes", "--reason", "request 17")).toMatch(/^✓ erased: \d+ rows/m);
+    expect(await text("erase", "orders", ...rows, "--verify")).toMatch(/✓ orders: no file of any version/);
+    expect(await text("show", "orders")).toMatch(/erased +\d+ rows of \d+ versions.*: request 17/);
+  });
+
   test("verify finds a file that was damaged and ends with 1", async () => {
     const copy = join(parent, "damaged");
     await cp(lake, copy, { recursive: true });

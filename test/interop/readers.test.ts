@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { icebergMetadata, icebergRead } from "icebird";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatType } from "../../src/core/index.ts";
-import { type Dataset, openCatalog, openTable } from "../../src/dataset/index.ts";
-import { type Workplace, closeEngine, query, workplace } from "../dataset/helpers.ts";
+import { type Dataset, eraseRows, openCatalog, openTable, verifyDataset } from "../../src/dataset/index.ts";
+import { type Workplace, closeEngine, engine, query, workplace } from "../dataset/helpers.ts";
 import { type PythonEnvironment, mavenJar, pythonEnvironment, runPython } from "../services/python.ts";
 import { checksums, datasetWithHistory } from "./history.ts";
 
@@ -87,6 +87,40 @@ test("Polars reads the same", async () => {
   expect(await checksums(await relationOf(output), columns)).toEqual(
     await checksums(await dataset.relation(), columns),
   );
+});
+
+const readAllWithPyIceberg = `
+import json, sys
+from pyiceberg.table import StaticTable
+table = StaticTable.from_metadata(sys.argv[1])
+def count(snapshot, **more):
+    return table.scan(snapshot_id=snapshot.snapshot_id, **more).to_arrow().num_rows
+print("FOUND", json.dumps([[s.sequence_number, count(s), count(s, row_filter="id >= 940 and id < 950")] for s in table.snapshots()]))
+`;
+
+test("PyIceberg reads every version after an erasure", async () => {
+  const subject = await datasetWithHistory(place, "erased", true);
+  const where = "id % 100 = 42 OR id = 945";
+  const before = new Map<number, number>();
+  for (const version of subject.versions()) {
+    const [row] = await query(`SELECT count(*) AS n FROM ${await subject.relation(version)} WHERE NOT (${where})`);
+    before.set(version.number, Number(row!["n"]));
+  }
+  const erasing = eraseRows(subject, engine, { where, predicate: where, by: "test", folder: place.folder });
+  await erasing.begin();
+  await erasing.apply();
+  expect(await erasing.sweep()).toBeGreaterThan(10);
+  await erasing.finish();
+  expect(subject.erasures().done[0]!.rows).toBeGreaterThan(20);
+  const printed = await runPython(python, readAllWithPyIceberg, [await newestMetadata(subject)]);
+  const found = JSON.parse(/FOUND (.*)/.exec(printed)![1]!) as [version: number, rows: number, part: number][];
+  expect(found.map(([version, rows]) => [version, rows])).toEqual([...before]);
+  for (const [number, , part] of found) {
+    const relation = await subject.relation(subject.version(number));
+    const [row] = await query(`SELECT count(*) AS n FROM ${relation} WHERE id >= 940 AND id < 950`);
+    expect(part).toBe(Number(row!["n"]));
+  }
+  expect((await verifyDataset(subject, engine, { deep: true })).problems).toEqual([]);
 });
 
 const readWithSpark = `

@@ -1,5 +1,6 @@
 import { cp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { MillraceError } from "../../src/core/index.ts";
 import type { EraseReport, Lake } from "../../src/pipeline/index.ts";
@@ -256,7 +257,8 @@ describe("erase", () => {
     script.onRead = async (part) => {
       // The other part has to be staged first, with the person in it.
       if (part.id !== "p1" || erased !== undefined) return;
-      while ((await filesWithCanaries(place)).length < 2) await new Promise((resolve) => setImmediate(resolve));
+      while (!(await place.runFiles()).some((path) => path.endsWith("/p0.json"))) await sleep(10);
+      expect((await filesWithCanaries(place)).some((path) => path.endsWith(".parquet"))).toBe(true);
       await using second = await place.open(flows, scripted({ ...script, onRead: () => undefined }));
       erased = second.erase("people", { where });
       expect(await erased).toMatchObject({ status: "erased", runs: 1 });

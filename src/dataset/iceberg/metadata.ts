@@ -47,6 +47,8 @@ export const property = {
   maximumVersions: "millrace.history.max-versions",
   /** Snapshots that a rollback left behind: ids, separated by commas. */
   leftBehind: "millrace.history.left-behind",
+  /** How many times gc removed files: a commit that was prepared before one prepares its files again. */
+  sweeps: "millrace.gc.sweeps",
   /** How many erasures were begun. */
   erasureEpoch: "millrace.erasure.epoch",
   /** The erasure that is going on: JSON of `PendingErasure`. */
@@ -217,6 +219,10 @@ export function schemaOf(metadata: TableMetadata, id: number | undefined): Icebe
   const schema = metadata.schemas.find((candidate) => candidate["schema-id"] === wanted);
   if (schema === undefined) throw new MillraceError("corrupt", `the table metadata has no schema ${wanted}`);
   return schema;
+}
+
+export function sweepsOf(metadata: TableMetadata): number {
+  return Number(metadata.properties[property.sweeps] ?? 0);
 }
 
 export function currentSnapshot(metadata: TableMetadata): Snapshot | undefined {

@@ -232,7 +232,7 @@ export class EraseRewriter {
         `the erasure kept ${kept} of the ${file.rows} rows of \`${engineFile(this.#table, file.path)}\`, but ${erased} were to go; no version was changed`,
         {
           where: { dataset: this.#table.name, file: file.path },
-          hint: `the predicate must say the same each time it is asked; else see \`millrace verify ${this.#table.name} --deep\``,
+          hint: `the predicate must say the same each time it is asked: \`millrace erase ${this.#table.name} --abandon\`, then another one; else see \`millrace verify ${this.#table.name} --deep\``,
         },
       );
     }

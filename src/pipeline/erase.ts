@@ -1,5 +1,5 @@
 import { userInfo } from "node:os";
-import { MillraceError } from "../core/index.ts";
+import { asMillraceError, MillraceError } from "../core/index.ts";
 import { abandonErasure, eraseRows, type Dataset, type Erasing } from "../dataset/index.ts";
 import { cancelRunsOf, runsInto, scrubReports } from "./erase-runs.ts";
 import { keyColumn, rejectedPredicate, rowPredicate, subjectText, type EraseSubject } from "./erase-predicate.ts";
@@ -76,24 +76,45 @@ export async function eraseFrom(lake: LakeHandles, name: string, options: EraseO
   const needed = matched || pending || unfinished.length > 0 || options.suppress === true;
   if (options.dryRun === true || !needed) return report;
 
-  const [main, rejected] = targets;
+  const [main] = targets;
   const id = await main!.erasing.begin();
-  // A replay whose first commit was made must be able to make its second one, which goes to the rejected dataset.
-  for (const [flowName, flow] of Object.entries(lake.config.flows)) {
-    if (datasetOf(flowName, flow) === name) await completeReplays(lake, flowName);
+  try {
+    await eraseAll(lake, name, id, targets, report);
+  } catch (error) {
+    const cause = asMillraceError(error, { dataset: name });
+    throw new MillraceError(cause.code, `the erasure of \`${name}\` is not finished: ${cause.message}`, {
+      cause,
+      where: cause.where,
+      temporary: cause.temporary,
+      hint: cause.hint ?? `give the same \`millrace erase ${name}\` again: it goes on where it was`,
+    });
   }
-  await rejected?.erasing.begin(id);
-  report.runs = await cancelRunsOf(lake.store, name);
-  for (const { erasing } of targets) await erasing.apply();
-  for (const { erasing } of targets) report.removed += await erasing.sweep();
-  report.reports = await scrubReports(lake.store, name);
-  for (const { erasing } of targets.toReversed()) await erasing.finish();
   for (const [index, { dataset }] of targets.entries()) {
     // Of an erasure that was taken up again, the tombstone knows what the attempt before did.
     const { versions, files, rows } = dataset.erasures().done.find((one) => one.id === id)!;
     Object.assign(parts[index]!, { versions, files, rows });
   }
-  return { ...report, status: "erased" };
+  return { ...report, status: "erased", unreadable: await unreadableRecords(lake, name, targets) };
+}
+
+/** Everything after the dataset was closed. */
+async function eraseAll(
+  lake: LakeHandles,
+  name: string,
+  id: string,
+  targets: readonly Target[],
+  report: EraseReport,
+): Promise<void> {
+  // A replay whose first commit was made must be able to make its second one, which goes to the rejected dataset.
+  for (const [flowName, flow] of Object.entries(lake.config.flows)) {
+    if (datasetOf(flowName, flow) === name) await completeReplays(lake, flowName);
+  }
+  await targets[1]?.erasing.begin(id);
+  report.runs = await cancelRunsOf(lake.store, name);
+  for (const { erasing } of targets) await erasing.apply();
+  for (const { erasing } of targets) report.removed += await erasing.sweep();
+  report.reports = await scrubReports(lake.store, name);
+  for (const { erasing } of targets.toReversed()) await erasing.finish();
 }
 
 /** Opens a dataset again whose erasure nobody can finish. Returns when that one began; undefined: none was going on. */

@@ -47,6 +47,9 @@ function withModules(modules: Partial<Registry> | undefined): Registry {
   return {
     sources: { ...builtIn.sources, ...modules.sources },
     stores: { ...builtIn.stores, ...modules.stores },
+    sinks: { ...builtIn.sinks, ...modules.sinks },
+    enrichers: { ...builtIn.enrichers, ...modules.enrichers },
+    runners: { ...builtIn.runners, ...modules.runners },
     formats: { ...builtIn.formats, ...modules.formats },
     checks: { ...builtIn.checks, ...modules.checks },
   };
@@ -56,7 +59,10 @@ export { defineConfig, type ConfigInput } from "./config/index.ts";
 export type * from "./core/index.ts";
 export {
   defineCheck,
+  defineEnricher,
   defineFormat,
+  defineRunner,
+  defineSink,
   defineSource,
   defineStore,
   isMillraceError,

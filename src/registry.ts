@@ -26,6 +26,10 @@ export const registry: Registry = {
       load: async () => (await import("./stores/fs/index.ts")).default,
     },
   },
+  sinks: {
+  },
+  enrichers: {
+  },
   formats: {
     "arrow": {
       title: "Apache Arrow IPC",
@@ -67,6 +71,8 @@ export const registry: Registry = {
       summary: "Text with tabs between values; otherwise like CSV.",
       load: async () => (await import("./formats/tsv/index.ts")).default,
     },
+  },
+  runners: {
   },
   checks: {
     "allowed-values": {

@@ -114,11 +114,11 @@ export function readmeTable(readme: string, modules: readonly FoundModule[]): st
   const from = readme.indexOf(begin);
   const to = readme.indexOf(end);
   if (from < 0 || to < from) throw new Error(`README.md has no \`${begin}\` … \`${end}\``);
-  const rows = moduleKinds.map((kind) => {
+  const rows = moduleKinds.flatMap((kind) => {
     const names = modules
       .filter((module) => module.kind === kind)
       .map((module) => `[${module.definition.name}](docs/reference/${pageOf(module)})`);
-    return [kind, names.join(", ")];
+    return names.length === 0 ? [] : [[kind, names.join(", ")]];
   });
   return `${readme.slice(0, from + begin.length)}\n\n${markdownTable(["kind", "modules"], rows)}\n\n${readme.slice(to)}`;
 }

@@ -1,6 +1,6 @@
 import { MillraceError, suggestion, type Registry, type RegistryEntry, type Definition } from "../core/index.ts";
 
-export const moduleKinds = ["sources", "stores", "formats", "checks"] as const;
+export const moduleKinds = ["sources", "stores", "sinks", "enrichers", "formats", "runners", "checks"] as const;
 export type ModuleKind = (typeof moduleKinds)[number];
 
 /** `source` and `sources` alike. Throws `usage`. */

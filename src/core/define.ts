@@ -1,6 +1,9 @@
 import type * as z from "zod";
 import type { Check } from "./check.ts";
+import type { Enricher, EnricherCapabilities, EnricherContext } from "./enricher.ts";
 import type { Format, FormatCapabilities } from "./format.ts";
+import type { Runner, RunnerCapabilities, RunnerContext } from "./runner.ts";
+import type { Sink, SinkCapabilities, SinkContext } from "./sink.ts";
 import type { Source, SourceCapabilities, SourceContext } from "./source.ts";
 import type { Store, StoreCapabilities, StoreContext } from "./store.ts";
 
@@ -52,6 +55,24 @@ export interface CheckDefinition<Options extends z.ZodType = z.ZodType> extends 
   load(): Promise<Check<z.output<Options>>>;
 }
 
+export interface SinkDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, SinkCapabilities> {
+  kind: "sink";
+  load(): Promise<{ open(options: z.output<Options>, context: SinkContext): Promise<Sink> }>;
+}
+
+export interface EnricherDefinition<Options extends z.ZodType = z.ZodType> extends Facts<
+  Options,
+  EnricherCapabilities
+> {
+  kind: "enricher";
+  load(): Promise<{ open(options: z.output<Options>, context: EnricherContext): Promise<Enricher> }>;
+}
+
+export interface RunnerDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, RunnerCapabilities> {
+  kind: "runner";
+  load(): Promise<{ open(options: z.output<Options>, context: RunnerContext): Promise<Runner> }>;
+}
+
 /** What the generated registry knows without loading a module. */
 export interface RegistryEntry<Module> {
   title: string;
@@ -62,11 +83,21 @@ export interface RegistryEntry<Module> {
 export interface Registry {
   sources: Record<string, RegistryEntry<SourceDefinition>>;
   stores: Record<string, RegistryEntry<StoreDefinition>>;
+  sinks: Record<string, RegistryEntry<SinkDefinition>>;
+  enrichers: Record<string, RegistryEntry<EnricherDefinition>>;
   formats: Record<string, RegistryEntry<FormatDefinition>>;
+  runners: Record<string, RegistryEntry<RunnerDefinition>>;
   checks: Record<string, RegistryEntry<CheckDefinition>>;
 }
 
-export type Definition = SourceDefinition | StoreDefinition | FormatDefinition | CheckDefinition;
+export type Definition =
+  | SourceDefinition
+  | StoreDefinition
+  | SinkDefinition
+  | EnricherDefinition
+  | FormatDefinition
+  | RunnerDefinition
+  | CheckDefinition;
 
 export function defineSource<Options extends z.ZodType>(
   facts: Omit<SourceDefinition<Options>, "kind">,
@@ -90,4 +121,22 @@ export function defineCheck<Options extends z.ZodType>(
   facts: Omit<CheckDefinition<Options>, "kind">,
 ): CheckDefinition<Options> {
   return { kind: "check", ...facts };
+}
+
+export function defineSink<Options extends z.ZodType>(
+  facts: Omit<SinkDefinition<Options>, "kind">,
+): SinkDefinition<Options> {
+  return { kind: "sink", ...facts };
+}
+
+export function defineEnricher<Options extends z.ZodType>(
+  facts: Omit<EnricherDefinition<Options>, "kind">,
+): EnricherDefinition<Options> {
+  return { kind: "enricher", ...facts };
+}
+
+export function defineRunner<Options extends z.ZodType>(
+  facts: Omit<RunnerDefinition<Options>, "kind">,
+): RunnerDefinition<Options> {
+  return { kind: "runner", ...facts };
 }

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll } from "vitest";
 import type { Store, StoreDefinition } from "../../src/core/index.ts";
 import { bytesRules } from "./store/bytes.ts";
 import { datasetRules } from "./store/dataset.ts";
@@ -9,7 +8,7 @@ import { failureRules } from "./store/failures.ts";
 import { listingRules } from "./store/listing.ts";
 import { nameRules } from "./store/names.ts";
 import { raceRules } from "./store/races.ts";
-import { contractSuite, type Waivers } from "./support/suite.ts";
+import { runContract, type Fixture, type Rules, type Waivers } from "./support/suite.ts";
 
 /** A fault that waits for the next fitting request, and says how often it struck. */
 export interface ArmedFault {
@@ -62,45 +61,50 @@ export interface StoreBench {
 
 /** Tests that every store passes, against the real medium. */
 export function storeContract(contract: StoreContract): void {
-  contractSuite(contract.name, "store", contract.waivers ?? {}, (rules) => {
-    let subject: StoreSubject;
-    let folder: string;
-    let handles: [Store, Store];
-    const open = async (options: Record<string, unknown> = subject.options): Promise<Store> => {
-      const driver = await contract.definition.load();
-      return driver.open(contract.definition.options.parse(options), { connection: contract.name, folder });
-    };
-    beforeAll(async () => {
+  runContract(contract, "store", (rules) => storeRules(contract, rules));
+}
+
+/** The rules themselves, for a run of them outside of a suite. */
+export function storeRules(contract: StoreContract, rules: Rules): Fixture {
+  let subject: StoreSubject;
+  let folder: string;
+  let handles: [Store, Store];
+  const open = async (options: Record<string, unknown> = subject.options): Promise<Store> => {
+    const driver = await contract.definition.load();
+    return driver.open(contract.definition.options.parse(options), { connection: contract.name, folder });
+  };
+  const bench: StoreBench = {
+    contract,
+    open,
+    get subject() {
+      return subject;
+    },
+    get folder() {
+      return folder;
+    },
+    get store() {
+      return handles[0];
+    },
+    get other() {
+      return handles[1];
+    },
+  };
+  bytesRules(bench, rules);
+  nameRules(bench, rules);
+  listingRules(bench, rules);
+  raceRules(bench, rules);
+  failureRules(bench, rules);
+  datasetRules(bench, rules);
+  return {
+    async start() {
       folder = await mkdtemp(join(tmpdir(), "millrace-contract-"));
       subject = await contract.start();
       handles = [await open(), await open()];
-    });
-    afterAll(async () => {
+    },
+    async stop() {
       for (const handle of handles) await handle[Symbol.asyncDispose]();
       await subject[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
-    });
-    const bench: StoreBench = {
-      contract,
-      open,
-      get subject() {
-        return subject;
-      },
-      get folder() {
-        return folder;
-      },
-      get store() {
-        return handles[0];
-      },
-      get other() {
-        return handles[1];
-      },
-    };
-    bytesRules(bench, rules);
-    nameRules(bench, rules);
-    listingRules(bench, rules);
-    raceRules(bench, rules);
-    failureRules(bench, rules);
-    datasetRules(bench, rules);
-  });
+    },
+  };
 }

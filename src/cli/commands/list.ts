@@ -14,9 +14,10 @@ export default async function list(this: Context, flags: GlobalFlags, kind?: str
     this.output.json(Object.fromEntries(found.map(({ kind: name, modules }) => [name, modules])));
     return;
   }
-  for (const [index, { kind: name, modules }] of found.entries()) {
+  const shown = kind === undefined ? found.filter(({ modules }) => modules.length > 0) : found;
+  for (const [index, { kind: name, modules }] of shown.entries()) {
     if (index > 0) this.output.print("");
-    if (found.length > 1) this.output.print(paint(this.output, "bold", name));
+    if (shown.length > 1) this.output.print(paint(this.output, "bold", name));
     const rows = modules.map((module) => [module.name, module.title, module.summary]);
     this.output.print(
       table([{ title: "name" }, { title: "title" }, { title: "what it is", wrap: true }], rows, this.output.width),

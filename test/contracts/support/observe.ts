@@ -64,6 +64,11 @@ export async function expectNoLeak(work: () => Promise<void>): Promise<void> {
   await until(isBack, `handles (before: ${JSON.stringify(before)}) going back`, 10);
 }
 
+/** Waits for all of them, also when one fails: nothing is left at work behind a failed rule. */
+export async function allOf(...works: Promise<unknown>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(works)) if (outcome.status === "rejected") throw outcome.reason;
+}
+
 /** Everything of an iterable. */
 export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];

@@ -1,0 +1,96 @@
+import type { Enriched, Enricher, EnricherInput } from "./enricher.ts";
+import { isMillraceError, MillraceError, throwIfAborted } from "./errors.ts";
+import type { Store } from "./store.ts";
+
+export interface EnrichmentOptions {
+  /** Answers are kept in the store under `<folder>/<model>/<hash>.json`, so that an input is paid for once, over all runs. */
+  cache?: { store: Store; folder: string };
+  /** Stop before a call whose estimate would bring the sum above this. Unit: the currency of the enricher. */
+  maximumCost?: number;
+  /** Inputs of one call. */
+  batch: number;
+  signal?: AbortSignal;
+}
+
+export interface EnrichmentReport {
+  /** In the order of the inputs. */
+  answers: Enriched[];
+  /** Inputs that the enricher was asked about; the others came from the cache or were equal to one of these. */
+  asked: number;
+  cost: number;
+}
+
+/**
+ * Asks about every different input that has no answer yet. An answer is kept as soon as its call returns: what was paid for
+ * survives whatever happens after. Throws `limit` when the budget does not suffice, with everything kept that was answered.
+ */
+export async function enrichAll(
+  enricher: Enricher,
+  inputs: readonly EnricherInput[],
+  options: EnrichmentOptions,
+): Promise<EnrichmentReport> {
+  const { cache, maximumCost = Infinity, batch, signal } = options;
+  const known = new Map<string, Enriched>();
+  const unanswered = new Map<string, EnricherInput>();
+  for (const input of inputs) {
+    if (known.has(input.hash) || unanswered.has(input.hash)) continue;
+    const answer = cache ? await readAnswer(cache, enricher.model, input.hash) : undefined;
+    if (answer) known.set(input.hash, answer);
+    else unanswered.set(input.hash, input);
+  }
+  const open = [...unanswered.values()];
+  let cost = 0;
+  for (let from = 0; from < open.length; from += batch) {
+    throwIfAborted(signal);
+    const asked = open.slice(from, from + batch);
+    assertBudget(cost + (enricher.estimate?.(asked).cost ?? 0), maximumCost, inputs.length - from);
+    const answers = await enricher.enrich(asked, signal ? { signal } : {});
+    if (answers.length !== asked.length) {
+      throw new MillraceError("internal", `the enricher gave ${answers.length} answers to ${asked.length} inputs`);
+    }
+    for (const [index, answer] of answers.entries()) {
+      const { hash } = asked[index]!;
+      known.set(hash, answer);
+      if ("values" in answer) cost += answer.cost ?? 0;
+      if (cache) await keepAnswer(cache, enricher.model, hash, answer);
+    }
+  }
+  return { answers: inputs.map(({ hash }) => known.get(hash)!), asked: open.length, cost };
+}
+
+function assertBudget(cost: number, maximum: number, left: number): void {
+  if (cost <= maximum) return;
+  throw new MillraceError(
+    "limit",
+    `the budget of ${maximum} does not suffice: ${left} inputs are left, and the next would bring it to ${cost}`,
+    {
+      hint: "raise `max_cost`, or read less; answers so far are kept and not paid for again",
+    },
+  );
+}
+
+const answerPath = (folder: string, model: string, hash: string): string =>
+  `${folder}/${encodeURIComponent(model).replaceAll(".", "%2E")}/${hash}.json`;
+
+async function readAnswer(
+  { store, folder }: NonNullable<EnrichmentOptions["cache"]>,
+  model: string,
+  hash: string,
+): Promise<Enriched | undefined> {
+  try {
+    return JSON.parse(new TextDecoder().decode(await store.read(answerPath(folder, model, hash)))) as Enriched;
+  } catch (error) {
+    // A torn answer is asked for again: it can be made again, and a wrong one would stay for ever.
+    if (error instanceof SyntaxError || (isMillraceError(error) && error.code === "not-found")) return undefined;
+    throw error;
+  }
+}
+
+async function keepAnswer(
+  { store, folder }: NonNullable<EnrichmentOptions["cache"]>,
+  model: string,
+  hash: string,
+  answer: Enriched,
+): Promise<void> {
+  await store.write(answerPath(folder, model, hash), new TextEncoder().encode(JSON.stringify(answer)));
+}

@@ -1,4 +1,5 @@
 import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
+import "./lossless-text.ts";
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { MillraceError, sqlString, throwIfAborted } from "../core/index.ts";

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -61,6 +61,8 @@ describe("the packed tarball, installed elsewhere", () => {
       "dist/cli/main.js",
       "dist/index.js",
       "dist/index.d.ts",
+      "dist/testing/index.js",
+      "dist/testing/index.d.ts",
       "schema/millrace.schema.json",
       "README.md",
       "LICENSE",
@@ -108,6 +110,35 @@ describe("the packed tarball, installed elsewhere", () => {
       console.log(JSON.stringify([report.written, rows.length]));`;
     const { stdout } = await execute(process.execPath, ["--input-type=module", "--eval", script]);
     expect(JSON.parse(stdout)).toEqual([198, 3]);
+  });
+
+  test("somebody else's connector is tested with its kits, and typed", async () => {
+    const project = join(folder, "connector");
+    await cp(join(root, "test", "project", "third-party"), project, { recursive: true });
+    await rename(join(project, "memory.kit.ts"), join(project, "memory.test.ts"));
+    await writeFile(join(project, "package.json"), JSON.stringify({ name: "connector", type: "module" }));
+    const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as Record<
+      string,
+      Record<string, string>
+    >;
+    const wanted = ["vitest", "vite", "@types/node"].map((name) => `${name}@${manifest["devDependencies"]![name]}`);
+    const install = ["install", "--no-audit", "--no-fund", "--prefer-offline", tarball, ...wanted];
+    await execute("npm", install, { cwd: project, maxBuffer: 1 << 26 });
+    const { stdout } = await execute(
+      process.execPath,
+      [join(project, "node_modules", "vitest", "vitest.mjs"), "run", "--no-color", "--reporter=json"],
+      { cwd: project, maxBuffer: 1 << 26, env: { ...process.env, VITEST: undefined, NODE_ENV: undefined } },
+    ).catch((error: { stdout: string }) => error);
+    const report = JSON.parse(stdout.slice(stdout.indexOf("{"))) as Record<string, unknown>;
+    expect(report).toMatchObject({
+      success: true,
+      numFailedTests: 0,
+      numTotalTestSuites: expect.any(Number) as number,
+    });
+    expect(report["numPassedTests"]).toBeGreaterThan(9);
+    const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2024", "--types", "node"];
+    const typed = [...options, "--skipLibCheck", "--allowImportingTsExtensions", "memory.ts", "memory.test.ts"];
+    await execute(join(root, "node_modules", ".bin", "tsc"), typed, { cwd: project });
   });
 
   const older = olderNode();

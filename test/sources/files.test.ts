@@ -120,7 +120,7 @@ describe("which files are read", () => {
       code: "config",
     });
     expect(await bench.refusal({ path: "options.csv" }, { request: { columns: ["ix"] } })).toMatchObject({
-      code: "config",
+      code: "not-found",
       hint: "did you mean `id`?",
     });
   });

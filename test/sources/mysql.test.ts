@@ -1,5 +1,5 @@
 import definition from "../../src/sources/mysql/index.ts";
-import { sourceContract, type SqlSubject, type TypeCase } from "../contracts/source.ts";
+import { sqlSourceContract, type SqlSubject, type TypeCase } from "../contracts/source/sql.ts";
 import { startMariadb } from "../services/mariadb.ts";
 
 const simple = (declared: string, type: string, ...values: [string, string | null][]): TypeCase => ({
@@ -100,7 +100,6 @@ async function startSubject(): Promise<SqlSubject> {
   const { host, port, user, password, database, url } = server;
   const quote = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
   return {
-    definition,
     options: { url },
     secret: password,
     wrong: [
@@ -142,8 +141,9 @@ async function startSubject(): Promise<SqlSubject> {
   };
 }
 
-sourceContract({
+sqlSourceContract({
   name: "mysql",
+  definition,
   matrix,
   start: startSubject,
   waivers: {},

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Cursor, EngineView, MillraceError, Part, Plan, ReadRequest, Source } from "../../src/core/index.ts";
 import definition from "../../src/sources/postgres/index.ts";
 import { maximumBoundaryRows } from "../../src/sources/sql/index.ts";
-import { errorOf, textOf } from "../contracts/source.ts";
+import { textOf } from "../contracts/source/sql.ts";
+import { errorOf } from "../contracts/support/observe.ts";
 import { startPostgres, type Postgres } from "../services/postgres.ts";
 
 const noEngine: EngineView = {

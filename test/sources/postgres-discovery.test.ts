@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EngineView, MillraceError, ReadRequest, Source, StreamInfo } from "../../src/core/index.ts";
 import definition from "../../src/sources/postgres/index.ts";
-import { errorOf, textOf, until } from "../contracts/source.ts";
+import { textOf } from "../contracts/source/sql.ts";
+import { errorOf, until } from "../contracts/support/observe.ts";
 import { startPostgres, type Postgres } from "../services/postgres.ts";
 
 /** The source never asks the engine: a table describes itself. */

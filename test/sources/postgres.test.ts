@@ -1,5 +1,5 @@
 import definition from "../../src/sources/postgres/index.ts";
-import { sourceContract, type SqlSubject, type TypeCase } from "../contracts/source.ts";
+import { sqlSourceContract, type SqlSubject, type TypeCase } from "../contracts/source/sql.ts";
 import { startPostgres } from "../services/postgres.ts";
 
 const simple = (declared: string, type: string, ...values: [string, string | null][]): TypeCase => ({
@@ -203,7 +203,6 @@ async function start(): Promise<SqlSubject> {
     ...options,
   });
   return {
-    definition,
     options: { url: server.url },
     secret: server.password,
     wrong: [
@@ -239,8 +238,9 @@ async function start(): Promise<SqlSubject> {
   };
 }
 
-sourceContract({
+sqlSourceContract({
   name: "postgres",
+  definition,
   matrix,
   start,
   waivers: {},

@@ -130,7 +130,7 @@ export function chooseColumns(columns: readonly Column[], wanted: readonly strin
   return wanted.map((name) => {
     const found = columns.find((column) => column.name.toLowerCase() === name.toLowerCase());
     if (found === undefined) {
-      throw new MillraceError("config", `the files have no column \`${name}\``, {
+      throw new MillraceError("not-found", `the files have no column \`${name}\``, {
         where: { column: name },
         hint: suggestion(
           name,

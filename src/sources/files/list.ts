@@ -16,6 +16,7 @@ export interface Found {
 
 /** The files of paths, folders and globs, each once, by name. Throws `not-found` for a path that does not exist or a glob without a match. */
 export async function listFiles(patterns: readonly string[], folder: string, signal?: AbortSignal): Promise<Found[]> {
+  throwIfAborted(signal);
   const found = new Map<string, Found>();
   for (const pattern of patterns) {
     const before = found.size;
@@ -69,6 +70,7 @@ async function* expand(pattern: string, folder: string): AsyncGenerator<string> 
   if ((await kindOf(base)) !== "folder") {
     throw new MillraceError("not-found", `the folder \`${globBase(pattern)}\` of \`${pattern}\` does not exist`, {
       where: { file: pattern },
+      hint: `relative paths are taken from \`${folder}\``,
     });
   }
   const rest = relative(base, literal);

@@ -103,6 +103,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
       }, signal),
 
     async *streams(signal) {
+      throwIfAborted(signal);
       const session = await takeSession(signal);
       try {
         await checkSchemas(session, schemas);

@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { inspect, promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -124,12 +124,16 @@ describe("the packed tarball, installed elsewhere", () => {
     const wanted = ["vitest", "vite", "@types/node"].map((name) => `${name}@${manifest["devDependencies"]![name]}`);
     const install = ["install", "--no-audit", "--no-fund", "--prefer-offline", tarball, ...wanted];
     await execute("npm", install, { cwd: project, maxBuffer: 1 << 26 });
-    const { stdout } = await execute(
-      process.execPath,
-      [join(project, "node_modules", "vitest", "vitest.mjs"), "run", "--no-color", "--reporter=json"],
-      { cwd: project, maxBuffer: 1 << 26, env: { ...process.env, VITEST: undefined, NODE_ENV: undefined } },
-    ).catch((error: { stdout: string }) => error);
-    const report = JSON.parse(stdout.slice(stdout.indexOf("{"))) as Record<string, unknown>;
+    // Nothing of the run of tests around it: vitest tells its children by their environment.
+    const env = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !/VITEST|^(NODE_ENV|TEST|DEV|PROD|MODE)$/.test(name)),
+    );
+    const vitest = join(project, "node_modules", "vitest", "vitest.mjs");
+    const output = join(project, "report.json");
+    const kit = [vitest, "run", "--no-color", "--reporter=json", `--outputFile=${output}`];
+    const outcome = await execute(process.execPath, kit, { cwd: project, env }).catch((error: unknown) => error);
+    const text = await readFile(output, "utf8").catch(() => expect.fail(inspect(outcome)));
+    const report = JSON.parse(text) as Record<string, unknown>;
     expect(report).toMatchObject({
       success: true,
       numFailedTests: 0,

@@ -9,6 +9,7 @@ import {
   type Inferred,
 } from "../core/index.ts";
 import type { DelimitedOptions } from "./delimited-options.ts";
+import { limitFirstLine } from "./first-line.ts";
 import { sameName, sqlArguments, sqlColumns, sqlPaths, sqlType, uniqueNames, unreadable } from "./sql.ts";
 
 /** Bytes of the longest record that the dialect is found out with. */
@@ -85,6 +86,7 @@ export async function inferDelimited(
     return JSON.parse(String(row!.dialect)) as Dialect;
   };
 
+  await limitFirstLine(file, options.compression, options.max_line_bytes);
   let dialect: Dialect | undefined;
   let failure: unknown;
   let ragged = false;

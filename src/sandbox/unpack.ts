@@ -5,6 +5,7 @@ import { openPromise, type Entry } from "yauzl";
 import { MillraceError } from "../core/errors.ts";
 import { decodeBzip2 } from "./bzip2.ts";
 import type { ArchiveEntry, UnpackOptions } from "./containers.ts";
+import { createEntryGuard } from "./zip.ts";
 
 /** Below this much output a high ratio is normal: a small file of equal lines. */
 const freeBytes = 1024 * 1024;
@@ -103,9 +104,6 @@ async function* toUtf8(bytes: AsyncIterable<Uint8Array>, encoding: string): Asyn
   yield decode();
 }
 
-const symbolicLink = 0o120000;
-const regularFile = 0o100000;
-
 async function* eachFile(
   options: UnpackOptions,
 ): AsyncGenerator<{ entry: Entry; open: () => Promise<AsyncIterable<Uint8Array>> }> {
@@ -114,16 +112,10 @@ async function* eachFile(
     if (archive.entryCount > options.maximumEntries) {
       throw new MillraceError("limit", `it has ${archive.entryCount} entries, more than ${options.maximumEntries}`);
     }
-    const seen = new Set<string>();
+    const guard = createEntryGuard(options.maximumEntries);
     for await (const entry of archive.eachEntry()) {
-      const name = entry.fileName.normalize("NFC");
-      if (name.endsWith("/")) continue;
-      const type = (entry.externalFileAttributes >>> 16) & 0o170000;
-      if (type === symbolicLink || (type !== 0 && type !== regularFile)) {
-        throw new MillraceError("parse", `the entry \`${name}\` is a link or a device, not a file`);
-      }
-      if (seen.has(name)) throw new MillraceError("parse", `two entries are called \`${name}\``);
-      seen.add(name);
+      guard(entry);
+      if (entry.fileName.endsWith("/")) continue;
       yield { entry, open: () => archive.openReadStreamPromise(entry) };
     }
   } finally {
@@ -133,7 +125,15 @@ async function* eachFile(
 
 async function listEntries(options: UnpackOptions): Promise<ArchiveEntry[]> {
   const entries: ArchiveEntry[] = [];
+  const packed = (await stat(options.path)).size;
+  let total = 0;
   for await (const { entry } of eachFile(options)) {
+    total += entry.uncompressedSize;
+    if (total > Math.min(options.maximumBytes, Math.max(freeBytes, packed * options.maximumRatio))) {
+      throw new MillraceError("limit", "its entries unpack to more than an archive of its size should", {
+        hint: "raise `unpack_max_bytes` or `unpack_max_ratio` if the archive is what it should be",
+      });
+    }
     entries.push({
       name: entry.fileName,
       size: entry.uncompressedSize,

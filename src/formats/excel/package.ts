@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { openPromise, type Entry, type ZipFile } from "yauzl";
 import { MillraceError } from "../../core/index.ts";
+import { createEntryGuard } from "../../sandbox/zip.ts";
 
 /** An Open Packaging archive: ECMA-376 part 2. Reads XML parts as events, without document types and within limits. */
 export interface Package {
@@ -38,7 +39,11 @@ export async function openPackage(path: string): Promise<Package> {
   const entries = new Map<string, Entry>();
   if (archive.entryCount > maximumEntries)
     throw new MillraceError("limit", `it has ${archive.entryCount} entries, more than ${maximumEntries}`);
-  for await (const entry of archive.eachEntry()) entries.set(entry.fileName.replaceAll("\\", "/").toLowerCase(), entry);
+  const guard = createEntryGuard(maximumEntries);
+  for await (const entry of archive.eachEntry()) {
+    guard(entry);
+    entries.set(entry.fileName.replaceAll("\\", "/").toLowerCase(), entry);
+  }
 
   async function* parse(part: string, handler: Handler): AsyncGenerator<void, void, undefined> {
     const entry = entries.get(part.toLowerCase());

@@ -79,7 +79,13 @@ export async function readablesOf(
   const nature = detect(file.name, head);
   const describeContent = (name: string, content: Buffer, container: Container, member?: string): Readable => {
     const inner = detect(name, content, member === undefined ? file.name : `${file.name}!${member}`);
-    const format = declared.format ?? (inner.container === "none" ? inner.format! : (formatOfName(name) ?? "csv"));
+    if (inner.container !== "none") {
+      throw new MillraceError("unsupported", `\`${file.name}\` holds another archive or compressed file`, {
+        where: { file: file.name },
+        hint: "unpack it once, and read what comes out",
+      });
+    }
+    const format = declared.format ?? inner.format!;
     const encoding = encodingOf(format, declared.encoding, inner.encoding);
     return {
       ...file,

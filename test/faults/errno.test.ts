@@ -2,6 +2,7 @@ import { cpSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test as plain } from "vitest";
 import { type ChildOptions, type Ended, finish } from "./child.ts";
+import { datasetName, goThrough, openWorkbench, problemsOf } from "./history.ts";
 import { mutants } from "./mutants.ts";
 import { testWith } from "./needs.ts";
 import { offerFile, oracleFiles, type OracleLake } from "./oracle-lake.ts";
@@ -175,6 +176,36 @@ describe("a call of the system fails", () => {
     });
     expect(violations).toEqual([]);
   });
+
+  test(
+    "a name that the device refuses to keep is not acknowledged, though it can be read back",
+    { timeout: 240_000 },
+    () =>
+      inScratch(async (folder) => {
+        const violations: string[] = [];
+        let fired = 0;
+        const points = Array.from({ length: 24 }, (_, index) => index + 1);
+        for (const number of soak ? points : random.sample(points, 5)) {
+          const root = join(folder, String(number));
+          const metadata = join(root, datasetName, "metadata");
+          const strace = ["-P", metadata, "-e", "trace=fsync", "-e", `inject=fsync:error=EIO:when=${number}`];
+          const ended = await finish({ program: "history.ts", args: [root, "0"], strace });
+          if (ended.code === 0)
+            violations.push(`all was acknowledged, though fsync ${number} of the metadata's folder failed`);
+          else if (ended.errors.includes("EIO")) fired++;
+          else violations.push(ended.errors);
+          const acknowledged = Number(ended.lines.at(-1) ?? 0);
+          await using bench = await openWorkbench(root);
+          await goThrough(bench, acknowledged, () => undefined);
+          violations.push(...(await problemsOf(bench)));
+        }
+        const component = "dataset: append, merge, evolve, compact, tag, rollback, gc, alter";
+        const fault = "EIO of one fsync of the folder of the metadata";
+        recordFault({ area: "Errors of the system", component, fault, fired, violations: violations.length });
+        expect(violations).toEqual([]);
+        expect(fired).toBeGreaterThanOrEqual(4);
+      }),
+  );
 
   plain("a build that overlooks errors of fsync is noticed", { timeout: 120_000 }, async () => {
     const mutant = "fsync-errors-overlooked";

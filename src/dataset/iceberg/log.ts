@@ -200,6 +200,8 @@ async function create(store: Store, path: string, bytes: Uint8Array, commit: str
       await store.write(path, bytes, { ifAbsent: true });
       return true;
     } catch (error) {
+      // The store itself cannot say whether the file stays, so reading it back must not either.
+      if (isMillraceError(error) && error.code === "unknown-outcome") throw error;
       const owner = await ownerOf(store, path);
       if (owner === commit) return true;
       if (owner !== undefined && owner !== unreadable) return false;

@@ -20,6 +20,7 @@ import {
   type Store,
   type StoreContext,
   isMillraceError,
+  messageOf,
   systemCode,
   throwIfAborted,
 } from "../../core/index.ts";
@@ -65,7 +66,7 @@ export async function open(options: { path: string }, context: StoreContext): Pr
         const stats = await writeAll(descriptor, bytes, durable);
         if (!fresh) await makingFolder(folder, () => (ifAbsent ? linkSync(staged, file) : renameSync(staged, file)));
         left = ifAbsent && !fresh;
-        if (durable) await syncFolder(folder);
+        if (durable) await syncFolder(folder).catch((error: unknown) => Promise.reject(undurable(error, path)));
         return entryOf(path, stats);
       } finally {
         closeSync(descriptor);
@@ -237,7 +238,22 @@ async function assertConditional(root: string, { write, remove }: Pick<Store, "w
   }
 }
 
+/** The file has its name, and whether it keeps it nobody can say: reading it back proves nothing, for it comes from memory. */
+function undurable(error: unknown, path: string): MillraceError {
+  return new MillraceError(
+    "unknown-outcome",
+    `\`${path}\` was written, but the device did not keep it: ${messageOf(error)}`,
+    {
+      cause: error,
+      where: { store: "fs", file: path },
+      temporary: true,
+      hint: "look at the system's log (`dmesg`), then run again; nothing was removed",
+    },
+  );
+}
+
 function conditionalError(error: unknown, path: string): MillraceError {
+  if (isMillraceError(error)) return error;
   const code = systemCode(error);
   if (code === "EEXIST") {
     return new MillraceError("already-exists", `\`${path}\` exists already`, { where: { file: path }, cause: error });

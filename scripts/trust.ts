@@ -58,7 +58,8 @@ function table(head: readonly string[], rows: readonly (readonly (string | numbe
 }
 
 const areas = [...new Set(faults.map(({ area }) => area))].sort();
-const swept = results.every((one) => one.soak) ? "the long variants" : "a sample of the points, not the long variants";
+const short = results.filter((one) => !one.soak).map((one) => `\`${one.test}\``);
+const swept = short.length === 0 ? "the long variants" : `the long variants, and a sample for ${short.join(", ")}`;
 const versions = `Linux ${release().split(".").slice(0, 2).join(".")}, ${cpus().length} processors, Node ${process.versions.node}`;
 const lines = [
   "# Trust: what was done to Millrace, and what came of it",

@@ -9,7 +9,7 @@ import { seeded } from "./random.ts";
 import { durableCalls, inScratch, type Point, pointsOf, runWithFault, sample } from "./sweep.ts";
 import { recordFault, recordMutant, soak } from "./trust.ts";
 
-const test = await testWith("strace", "ptrace", "procfs");
+const test = await testWith("strace", "ptrace");
 const random = seeded("crash-dataset");
 
 let states: string[];

@@ -8,7 +8,7 @@ import { seeded } from "./random.ts";
 import { durableCalls, inScratch, pointsOf, runWithFault, sample } from "./sweep.ts";
 import { recordFault, soak } from "./trust.ts";
 
-const test = await testWith("strace", "ptrace", "procfs");
+const test = await testWith("strace", "ptrace");
 const random = seeded("crash-run");
 
 test.each(["append", "merge"] as const)(

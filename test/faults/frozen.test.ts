@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Child, finish, start } from "./child.ts";
 import { type MutantName, mutants } from "./mutants.ts";
-import { offerFile, oracleFiles, type OracleLake } from "./oracle-lake.ts";
+import { offerFile, oracleFiles, type OracleLake, stepsOfRun } from "./oracle-lake.ts";
 import { seeded } from "./random.ts";
 import { inScratch } from "./sweep.ts";
 import { recordFault, recordMutant, soak } from "./trust.ts";
@@ -23,17 +23,6 @@ async function frozenRunner(lake: OracleLake, at: number, mutant?: MutantName): 
   return (await child.paused()) === undefined ? undefined : child;
 }
 
-/** Steps of a run of `lake`, by one on a copy. */
-function stepsOf(mode: "append" | "merge"): Promise<number> {
-  return inScratch(async (folder) => {
-    const lake = oracleFiles(folder, mode);
-    offerFile(lake, 0, 200);
-    await lake.run();
-    offerFile(lake, 1, 200);
-    return (await finish({ program: "millrace.ts", args: ["run", lake.flow], cwd: folder })).steps;
-  });
-}
-
 /** Makes the data files two days old, as if the runner had been at it for so long, and collects garbage. */
 async function collectOld({ folder, flow }: OracleLake, mutant?: MutantName): Promise<void> {
   const longAgo = new Date(Date.now() - 48 * 3600 * 1000);
@@ -50,7 +39,7 @@ async function collectOld({ folder, flow }: OracleLake, mutant?: MutantName): Pr
 describe.each(["append", "merge"] as const)("a runner that sleeps while another one runs (%s)", (mode) => {
   let steps: number;
   beforeAll(async () => {
-    steps = await stepsOf(mode);
+    steps = await stepsOfRun(mode);
   });
 
   test("wakes up and neither repeats nor undoes anything, wherever it slept", { timeout: 600_000 }, async () => {
@@ -130,7 +119,7 @@ describe.each(["append", "merge"] as const)("a runner that sleeps while another 
 
 test("a build whose gc does not know of runs is noticed", { timeout: 120_000 }, async () => {
   const mutant = "gc-ignores-runs";
-  const steps = await stepsOf("append");
+  const steps = await stepsOfRun("append");
   const isCaughtAt = (share: number): Promise<boolean> =>
     inScratch(async (folder) => {
       const lake = oracleFiles(folder, "append");

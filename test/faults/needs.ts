@@ -1,15 +1,5 @@
 import { execFileSync } from "node:child_process";
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmdirSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { accessSync, constants, mkdirSync, mkdtempSync, rmdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "vitest";
@@ -60,9 +50,6 @@ const permissions = {
     } finally {
       rmdirSync(folder);
     }
-  },
-  procfs(): void {
-    if (!existsSync("/proc/self/stat")) throw new Error("there is no /proc");
   },
 } as const;
 

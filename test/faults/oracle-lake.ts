@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import type { Lake, RunReport } from "../../src/pipeline/index.ts";
 import { loadLake } from "../support/lake.ts";
+import { finish } from "./child.ts";
 import { Ledger, type LedgerRow, type Tally } from "./ledger.ts";
+import { inScratch } from "./sweep.ts";
 
 /** A lake with one flow whose source is a ledger's records: files that are added to, or a table of a server. */
 export interface OracleLake {
@@ -92,4 +94,17 @@ export function offerFile(lake: OracleLake, file: number, count: number, touched
   lines.push(`broken${lake.ledger.offerBroken()},line`);
   const name = `part-${String(file).padStart(4, "0")}.csv`;
   writeFileSync(join(lake.folder, "in", name), ["id,revision,payload,price", ...lines, ""].join("\n"));
+}
+
+/** Steps of a run that takes in one more file of 200 records, by `programs/progress.ts`. */
+export function stepsOfRun(mode: "append" | "merge"): Promise<number> {
+  return inScratch(async (folder) => {
+    const lake = oracleFiles(folder, mode);
+    offerFile(lake, 0, 200);
+    await lake.run();
+    offerFile(lake, 1, 200);
+    const ended = await finish({ program: "millrace.ts", args: ["run", lake.flow], cwd: folder });
+    if (ended.code !== 0) throw new Error(ended.errors);
+    return ended.steps;
+  });
 }

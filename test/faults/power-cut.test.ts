@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { beforeAll, expect } from "vitest";
 import { type ChildOptions, finish } from "./child.ts";
-import { goThrough, look, openWorkbench, problemsOf, statesOf, steps } from "./history.ts";
+import { goThrough, look, openWorkbench, problemsOf, statesOf, steps as historySteps } from "./history.ts";
 import { type MutantName, mutants } from "./mutants.ts";
 import { testWith } from "./needs.ts";
-import { offerFile, oracleFiles } from "./oracle-lake.ts";
+import { offerFile, oracleFiles, stepsOfRun } from "./oracle-lake.ts";
 import { afterPower, type Cut, cutAt, makeDisk } from "./power.ts";
 import { seeded } from "./random.ts";
 import { inScratch } from "./sweep.ts";
@@ -78,7 +78,7 @@ test(
     });
     expect(violations).toEqual([]);
     expect(cuts).toBeGreaterThanOrEqual(cutsWanted - 1);
-    expect(states.length).toBe(steps.length + 1);
+    expect(states.length).toBe(historySteps.length + 1);
   },
 );
 
@@ -89,6 +89,7 @@ test("the power is cut anywhere in whole runs: what was acknowledged is there on
     let ledger: ReturnType<typeof oracleFiles>["ledger"];
     let records = { acknowledged: 0, lost: 0, duplicated: 0 };
     let good = 0;
+    const steps = await stepsOfRun("merge");
     {
       using disk = makeDisk(folder, 96);
       const lake = oracleFiles(join(disk.place, "lake"), "merge");
@@ -99,7 +100,7 @@ test("the power is cut anywhere in whole runs: what was acknowledged is there on
       offerFile(lake, 1, 300, [7, 8, 9]);
       // The source is not what is tested: it is on the disk before the power goes.
       execFileSync("sync", ["-f", lake.folder]);
-      const at = random.sample(Array(500).keys().toArray(), cutsWanted).filter((step) => step > 0);
+      const at = random.sample(Array(steps).keys().toArray(), cutsWanted).filter((step) => step > 0);
       const program = { program: "millrace.ts", args: ["run", lake.flow, "--json"], cwd: lake.folder };
       const { cuts, ended } = await cutAt(disk, program, at);
       expect(ended.code, ended.errors).toBe(0);

@@ -158,10 +158,14 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     child = undefined;
     if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
     const exited = new Promise((resolve) => running.once("exit", resolve));
+    // Stopped first, so that it starts no backend that is not in the list.
+    if (signal === "SIGKILL") running.kill("SIGSTOP");
     const backends = signal === "SIGKILL" ? childrenOf(running.pid!) : [];
     running.kill(signal);
     for (const backend of backends) killQuietly(backend);
     await exited;
+    // A backend that is not gone yet holds the shared memory, and the next start would be refused.
+    for (let attempt = 0; backends.some(isAlive) && attempt < 400; attempt++) await sleep(25);
   };
   const emergency = (): void => {
     if (child?.pid === undefined) return;
@@ -244,6 +248,15 @@ function childrenOf(pid: number): number[] {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
   } catch {
     return [];
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 

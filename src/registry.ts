@@ -25,6 +25,11 @@ export const registry: Registry = {
       summary: "A folder on a local disk or a mounted file system that has hard links and fsync.",
       load: async () => (await import("./stores/fs/index.ts")).default,
     },
+    "s3": {
+      title: "Amazon S3 and S3-compatible servers",
+      summary: "A bucket, or a folder in one, on Amazon S3 or a server with its API and conditional writes.",
+      load: async () => (await import("./stores/s3/index.ts")).default,
+    },
   },
   sinks: {
   },

@@ -116,6 +116,11 @@ async function validateStore(
   }
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(store)?.[1];
   if (scheme !== undefined && scheme !== "file") {
+    const definition = Object.hasOwn(registry.stores, scheme) ? await registry.stores[scheme]!.load() : undefined;
+    const options = definition?.address?.(store);
+    if (options !== undefined) {
+      return validateModule("store", scheme, options, [["store"], ["store"]], registry, problems);
+    }
     problems.push(unknownName("store for addresses of", `${scheme}://`, Object.keys(registry.stores), ["store"]));
     return undefined;
   }

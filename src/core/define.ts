@@ -39,6 +39,8 @@ export interface SourceDefinition<Options extends z.ZodType = z.ZodType> extends
 
 export interface StoreDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, StoreCapabilities> {
   kind: "store";
+  /** Options of an address `<name>://…`, the short form of `store:`; undefined when it is none. */
+  address?(text: string): Record<string, unknown> | undefined;
   load(): Promise<{ open(options: z.output<Options>, context: StoreContext): Promise<Store> }>;
 }
 

@@ -1,0 +1,131 @@
+import { readFile } from "node:fs/promises";
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { resolve } from "node:path";
+import { rootCertificates } from "node:tls";
+import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
+import { NodeHttpHandler } from "@smithy/node-http-handler";
+import { MillraceError, messageOf, registerSecret, retry, throwIfAborted } from "../../core/index.ts";
+import { type Action, s3Error } from "./errors.ts";
+import type { S3Options } from "./options.ts";
+
+/** Tries of one request in all. */
+const tries = 6;
+
+/** A bucket as its store sees it: the client, and what every request carries. */
+export interface Bucket {
+  readonly client: S3Client;
+  readonly name: string;
+  /** What comes before the paths of the store in a key: empty, or with a slash at the end. */
+  readonly root: string;
+  readonly common: { Bucket: string; RequestPayer?: "requester" };
+  readonly encryption: { ServerSideEncryption?: "AES256" | "aws:kms"; SSEKMSKeyId?: string };
+  readonly checksums: S3Options["checksums"];
+  /** Milliseconds without a byte after which a body is given up. */
+  readonly timeoutMs: number;
+  /** One try of a request, with its errors translated. */
+  once<T>(action: Action, path: string, send: (options: SendOptions) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** The same, again and again while the error is temporary. For what may be carried out twice. */
+  call<T>(action: Action, path: string, send: (options: SendOptions) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** `retry` with the number of tries of this store. */
+  again<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  close(): void;
+}
+
+export interface SendOptions {
+  abortSignal?: AbortSignal;
+}
+
+/** Throws `config` when the file of `ca` cannot be read. Reaches nothing yet. */
+export async function openBucket(options: S3Options, folder: string): Promise<Bucket> {
+  const timeoutMs = options.timeout * 1000;
+  const sockets = { keepAlive: true, maxSockets: options.connections };
+  const requestHandler = new NodeHttpHandler({
+    connectionTimeout: Math.min(10_000, timeoutMs),
+    socketTimeout: timeoutMs,
+    httpAgent: new HttpAgent(sockets),
+    httpsAgent: new HttpsAgent({ ...sockets, ...(options.ca && { ca: await authorities(options.ca, folder) }) }),
+  });
+  const client = new S3Client({
+    requestHandler,
+    // The one that tries again is `retry` of the core.
+    maxAttempts: 1,
+    requestChecksumCalculation: "WHEN_REQUIRED",
+    responseChecksumValidation: "WHEN_REQUIRED",
+    forcePathStyle: options.path_style ?? options.endpoint !== undefined,
+    ...(options.endpoint && { endpoint: options.endpoint }),
+    ...regionOf(options),
+    ...(await signing(options, requestHandler)),
+  });
+  const once: Bucket["once"] = async (action, path, send, signal) => {
+    throwIfAborted(signal);
+    try {
+      return await send(signal ? { abortSignal: signal } : {});
+    } catch (error) {
+      throwIfAborted(signal);
+      throw s3Error(error, action, path, options.bucket);
+    }
+  };
+  const again: Bucket["again"] = (work, signal) => retry(work, { tries, ...(signal && { signal }) });
+  return {
+    client,
+    name: options.bucket,
+    root: options.prefix === "" ? "" : `${options.prefix}/`,
+    common: { Bucket: options.bucket, ...(options.requester_pays && { RequestPayer: "requester" }) },
+    encryption: options.encryption
+      ? {
+          ServerSideEncryption: options.encryption.type,
+          ...(options.encryption.key && { SSEKMSKeyId: options.encryption.key }),
+        }
+      : {},
+    checksums: options.checksums,
+    timeoutMs,
+    once,
+    again,
+    call: (action, path, send, signal) => again(() => once(action, path, send, signal), signal),
+    close: () => client.destroy(),
+  };
+}
+
+function regionOf(options: S3Options): { region?: string } {
+  const region = options.region ?? (options.endpoint === undefined ? undefined : "us-east-1");
+  return region === undefined ? {} : { region };
+}
+
+async function signing(options: S3Options, requestHandler: NodeHttpHandler): Promise<S3ClientConfig> {
+  if (options.anonymous) {
+    return {
+      credentials: { accessKeyId: "anonymous", secretAccessKey: "" },
+      signer: { sign: async (request) => request },
+    };
+  }
+  const keys = options.credentials && {
+    accessKeyId: options.credentials.access_key_id,
+    secretAccessKey: options.credentials.secret_access_key,
+    ...(options.credentials.session_token && { sessionToken: options.credentials.session_token }),
+  };
+  for (const secret of [keys?.secretAccessKey, keys?.sessionToken]) if (secret) registerSecret(secret);
+  if (options.role === undefined) return keys ? { credentials: keys } : {};
+  const { arn, external_id: externalId, session, endpoint } = options.role;
+  const { fromTemporaryCredentials } = await import("@aws-sdk/credential-providers");
+  return {
+    credentials: fromTemporaryCredentials({
+      params: { RoleArn: arn, RoleSessionName: session, ...(externalId && { ExternalId: externalId }) },
+      ...(keys && { masterCredentials: keys }),
+      clientConfig: { requestHandler, ...regionOf(options), ...(endpoint && { endpoint }) },
+    }),
+  };
+}
+
+/** The authorities that Node knows, and those of the file. */
+async function authorities(file: string, folder: string): Promise<string[]> {
+  try {
+    return [...rootCertificates, await readFile(resolve(folder, file), "utf8")];
+  } catch (cause) {
+    throw new MillraceError("config", `the file \`${file}\` of \`ca\` cannot be read: ${messageOf(cause)}`, {
+      cause,
+      hint: "the path is taken from the folder of the configuration file",
+      where: { store: "s3" },
+    });
+  }
+}

@@ -1,0 +1,34 @@
+import { MillraceError } from "../../core/index.ts";
+
+/** The longest key that S3 takes, in bytes of UTF-8. */
+const maximumKeyBytes = 1024;
+
+/** Name of the object that proves conditional creates. Listings leave it out. */
+export const probeName = ".millrace-probe";
+
+export function isStorePath(path: string): boolean {
+  return (
+    path !== "" &&
+    path !== probeName &&
+    !/[\\\0]/.test(path) &&
+    path.isWellFormed() &&
+    path.split("/").every((part) => part !== "" && part !== "." && part !== "..")
+  );
+}
+
+/** The key of a path. Throws `usage` for what is no path inside of a store, `limit` for what is too long. */
+export function keyOf(root: string, path: string): string {
+  if (path !== probeName && !isStorePath(path)) {
+    throw new MillraceError("usage", `\`${path.replaceAll("\0", "\\0")}\` is not a path inside a store`, {
+      hint: "a path is relative, uses `/`, and has no empty part, `.`, `..`, backslash or NUL",
+    });
+  }
+  const key = root + path;
+  if (Buffer.byteLength(key) > maximumKeyBytes) {
+    throw new MillraceError("limit", `the name \`${path.slice(0, 80)}…\` is longer than the 1,024 bytes of S3`, {
+      hint: "use a shorter name or a shorter prefix",
+      where: { store: "s3" },
+    });
+  }
+  return key;
+}

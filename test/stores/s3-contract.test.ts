@@ -1,0 +1,26 @@
+import definition from "../../src/stores/s3/index.ts";
+import { type StoreContract, storeContract } from "../contracts/store.ts";
+import { startMoto } from "../services/moto.ts";
+import type { S3Server } from "../services/s3-server.ts";
+import { startVersitygw } from "../services/versitygw.ts";
+
+/** A bucket of a real server that is there for one run of the contract. */
+function start(server: () => Promise<S3Server>, options: Record<string, unknown>): StoreContract["start"] {
+  return async () => {
+    const running = await server();
+    const right = { ...(await running.bucket("contract")), ...options };
+    return {
+      options: right,
+      secrets: [running.secretKey, "wrong-c4nary-secret"],
+      wrong: [
+        { what: "no such bucket", options: { ...right, bucket: "absent" }, code: "not-found" },
+        { what: "nobody listens", options: { ...right, endpoint: "http://127.0.0.1:9" }, code: "unreachable" },
+        { what: "the file of `ca` is absent", options: { ...right, ca: "absent.pem" }, code: "config" },
+      ],
+      [Symbol.asyncDispose]: () => running.stop(),
+    };
+  };
+}
+
+storeContract({ name: "versitygw", definition, start: start(startVersitygw, { prefix: "deep/lake" }) });
+storeContract({ name: "moto", definition, start: start(startMoto, {}) });

@@ -22,5 +22,9 @@ function start(server: () => Promise<S3Server>, options: Record<string, unknown>
   };
 }
 
-storeContract({ name: "versitygw", definition, start: start(startVersitygw, { prefix: "deep/lake" }) });
-storeContract({ name: "moto", definition, start: start(startMoto, {}) });
+const waivers = {
+  "a flow appends, merges, is compacted, cleaned and verified": "flows read data files of local stores only",
+};
+
+storeContract({ name: "versitygw", definition, start: start(startVersitygw, { prefix: "deep/lake" }), waivers });
+storeContract({ name: "moto", definition, start: start(startMoto, {}), waivers });

@@ -6,6 +6,10 @@ const maximumKeyBytes = 1024;
 /** Name of the object that proves conditional creates. Listings leave it out. */
 export const probeName = ".millrace-probe";
 
+/** What XML 1.0 cannot hold: a listing would give another name. */
+// oxlint-disable-next-line no-control-regex
+const unlisted = /[\u0001-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/;
+
 export function isStorePath(path: string): boolean {
   return (
     path !== "" &&
@@ -21,6 +25,12 @@ export function keyOf(root: string, path: string): string {
   if (path !== probeName && !isStorePath(path)) {
     throw new MillraceError("usage", `\`${path.replaceAll("\0", "\\0")}\` is not a path inside a store`, {
       hint: "a path is relative, uses `/`, and has no empty part, `.`, `..`, backslash or NUL",
+    });
+  }
+  if (unlisted.test(path)) {
+    throw new MillraceError("unsupported", `the name ${JSON.stringify(path)} holds a control character`, {
+      hint: "use a name without it: S3 answers in XML, which cannot hold it, and not every server encodes it",
+      where: { store: "s3" },
     });
   }
   const key = root + path;

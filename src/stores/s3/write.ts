@@ -24,7 +24,8 @@ export async function putObject(bucket: Bucket, path: string, bytes: Uint8Array)
 export async function createObject(bucket: Bucket, path: string, bytes: Uint8Array): Promise<Entry> {
   const id = randomUUID();
   const send = putter(bucket, path, bytes, true, id);
-  let doubtful = false;
+  /** An earlier try may have taken effect. */
+  const state = { doubtful: false };
   try {
     return await bucket.again(async () => {
       try {
@@ -33,20 +34,20 @@ export async function createObject(bucket: Bucket, path: string, bytes: Uint8Arr
         if (!isMillraceError(error)) throw error;
         const isTaken = error.code === "already-exists";
         if (!isTaken && !error.temporary) throw error;
-        doubtful ||= isDoubtful(error);
-        if (isTaken || doubtful) {
+        state.doubtful ||= isDoubtful(error);
+        if (isTaken || state.doubtful) {
           const found = await headOrAbsent(bucket, path);
           if (found?.writer === id) {
             return { path, size: found.size, modified: found.modified, ...(found.etag && { etag: found.etag }) };
           }
           if (found !== undefined) throw taken(path, error);
-          if (isTaken && doubtful) throw unknownOutcome(path, error);
+          if (isTaken && state.doubtful) throw unknownOutcome(path, error);
         }
         throw error;
       }
     });
   } catch (error) {
-    if (!doubtful || !isMillraceError(error)) throw error;
+    if (!state.doubtful || !isMillraceError(error)) throw error;
     throw ["already-exists", "unknown-outcome"].includes(error.code) ? error : unknownOutcome(path, error);
   }
 }

@@ -220,7 +220,7 @@ describe("errors name line, key and what is allowed", () => {
       /`connections.a.port` must be a number, not text/,
       /.*/,
     ],
-    ["unknown store", "store: { store: s4 }\n", 1, /there is no store `s4`/, /`fs`/],
+    ["unknown store", "store: { store: tape }\n", 1, /there is no store `tape`/, /`fs`/],
     ["address of an unknown store", "store: gopher://a/b\n", 1, /gopher:\/\//, /`fs`/],
     [
       "unknown connection",

@@ -1,10 +1,14 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { configFrom } from "../../src/config/index.ts";
 import { optionFacts } from "../../src/config/facts.ts";
 import type { Definition, RegistryEntry } from "../../src/core/index.ts";
 import { registry } from "../../src/registry.ts";
 import { sampleConfig } from "../../src/cli/sample.ts";
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 describe("what documentation shows is a configuration that is accepted", () => {
   test("the sample of `init`", async () => {
@@ -17,6 +21,10 @@ describe("what documentation shows is a configuration that is accepted", () => {
       test(`the examples of ${kind}: ${name}`, async () => {
         const { examples } = await entry.load();
         expect(examples.length).toBeGreaterThan(0);
+        // Those of a store are resolved at once, those of a connection when it is used.
+        for (const [, variable] of examples.flatMap(({ yaml }) => [...yaml.matchAll(/\$\{env:(\w+)\}/g)])) {
+          vi.stubEnv(variable!, `value of ${variable}`);
+        }
         const documents = examples.map(({ yaml }) => parse(yaml) as { connections?: object });
         // A page names a connection once, and its later examples use it.
         const connections = Object.assign({}, ...documents.map((document) => document.connections));

@@ -44,6 +44,8 @@ export interface StoreContract {
   definition: StoreDefinition;
   start(): Promise<StoreSubject>;
   waivers?: Waivers;
+  /** Rules that the medium of the test breaks now and then, and why: reported as skipped, for neither outcome says anything. */
+  unsteady?: Waivers;
   /** Which faults the subject can bring about. Without: none, and their rules are reported as skipped. */
   faults?: readonly (keyof StoreFaults)[];
 }

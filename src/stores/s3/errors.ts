@@ -137,6 +137,11 @@ export function s3Error(error: unknown, action: Action, path: string, bucket: st
     });
   }
   if (status === 412) return fail("already-exists", `${what} exists already`);
+  if (status === 404 && action === "write") {
+    return fail("unsupported", `the server has no place for ${what}: ${said}`, {
+      hint: "use a plainer name, or correct `endpoint` if it is not that of an S3 server",
+    });
+  }
   if (status === 404) return fail("not-found", `${what} does not exist`);
   if (status === 401 || status === 403) {
     return fail("permission", `S3 does not let us ${action} ${what}: ${said}`, {

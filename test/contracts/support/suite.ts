@@ -21,18 +21,19 @@ export interface Rules {
  * The names are what the report at the end of a test run is made of.
  */
 export function runContract(
-  contract: { name: string; waivers?: Waivers },
+  contract: { name: string; waivers?: Waivers; unsteady?: Waivers },
   kind: string,
   define: (rules: Rules) => Fixture,
 ): void {
-  const { name, waivers = {} } = contract;
+  const { name, waivers = {}, unsteady = {} } = contract;
   describe(`${name}: ${kind} contract`, () => {
     const known = new Set<string>();
     const fixture = define(
       rulesBy((what, work, reason) => {
         if (known.has(what)) throw new Error(`two rules of the ${kind} contract are named "${what}"`);
         known.add(what);
-        if (reason !== undefined) test.skip(`${what} (skipped: ${reason})`, work);
+        const skipped = reason ?? (Object.hasOwn(unsteady, what) ? unsteady[what] : undefined);
+        if (skipped !== undefined) test.skip(`${what} (skipped: ${skipped})`, work);
         else if (Object.hasOwn(waivers, what)) test.fails(`${what} (waived: ${waivers[what]})`, work);
         else test(what, work);
       }),
@@ -40,7 +41,7 @@ export function runContract(
     beforeAll(() => fixture.start());
     afterAll(() => fixture.stop());
     test("every waiver names a rule", () => {
-      expect(Object.keys(waivers).filter((what) => !known.has(what))).toEqual([]);
+      expect(Object.keys({ ...waivers, ...unsteady }).filter((what) => !known.has(what))).toEqual([]);
     });
   });
 }

@@ -1,4 +1,5 @@
-import { parseCount, parseDuration, parseSize } from "./text/numbers.ts";
+import { parseSize } from "../core/index.ts";
+import { parseCount, parseDuration } from "./text/numbers.ts";
 
 const text = (input: string): string => input;
 

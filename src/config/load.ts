@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { ErrorPlace, Registry } from "../core/index.ts";
+import { parseSize, type ErrorPlace, type Registry } from "../core/index.ts";
 import type { LakeConfig, ResolvedConnection } from "../pipeline/lake.ts";
 import { readDocument, type ConfigDocument } from "./document.ts";
 import { locateConfig } from "./locate.ts";
@@ -69,7 +69,15 @@ async function interpret(document: ConfigDocument, file: string, registry: Regis
     connections,
     flows: config.flows,
     ...(config.engine === undefined ? {} : { engine: withoutUndefined(config.engine) }),
+    ...(config.cache === undefined ? {} : { cache: cacheOf(config.cache) }),
   };
+}
+
+function cacheOf({ path, maxSize }: { path?: string | undefined; maxSize?: string | undefined }): {
+  path?: string;
+  maxBytes?: number;
+} {
+  return withoutUndefined({ path, maxBytes: maxSize === undefined ? undefined : parseSize(maxSize) });
 }
 
 function withoutUndefined<Value extends object>(value: Value): { [Key in keyof Value]?: NonNullable<Value[Key]> } {

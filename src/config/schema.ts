@@ -23,6 +23,19 @@ export const engineSchema = z.strictObject({
     .describe("How many parts of a run are read at the same time. Default: the number of processors, from 2 to 8."),
 });
 
+export const cacheSchema = z.strictObject({
+  path: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Folder for copies of data files and for staging. Default: `millrace` in the user's cache folder."),
+  maxSize: z
+    .string()
+    .regex(/^\d+(\.\d+)?\s*([KMGT]i?B)$/, "must be a size such as `500MB` or `20GB`")
+    .optional()
+    .describe("How much the copies may take; those used longest ago go first. Default `20GB`."),
+});
+
 export const storeSchema = z
   .union([z.string().min(1), z.looseObject({ store: z.string() })])
   .describe("Where datasets are kept: a folder, or `store:` with the name of a store and its options.");
@@ -46,6 +59,9 @@ export const configSchema = z.strictObject({
     .record(nameSchema, flowSchema)
     .default({})
     .describe("Named pipelines, each from one source into one dataset."),
+  cache: cacheSchema
+    .optional()
+    .describe("The local read cache of a store that is not on this machine, such as a bucket."),
   engine: engineSchema.optional().describe("Limits of the engine that reads, checks and writes."),
 });
 

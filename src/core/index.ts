@@ -14,6 +14,7 @@ export * from "./retry.ts";
 export * from "./runner.ts";
 export * from "./secrets.ts";
 export * from "./sink.ts";
+export { parseSize } from "./size.ts";
 export * from "./source.ts";
 export * from "./store.ts";
 export * from "./suggest.ts";

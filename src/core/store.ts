@@ -45,6 +45,23 @@ export interface Store extends AsyncDisposable {
   uri(path: string): string;
   /** Where the path lies on this machine's file system, when the store is one. */
   local?(path: string): string;
+  /** A store that is elsewhere, with a read cache: where the copy of an object lies once it was fetched. */
+  copy?(path: string): string;
+  /** Brings copies of objects to this machine. Throws `corrupt` when one is not what is said of it. */
+  fetch?(files: readonly KnownFile[], signal?: AbortSignal): Promise<void>;
+}
+
+/** An object and what is known of it. */
+export interface KnownFile {
+  path: string;
+  bytes?: number;
+  /** Lower-case hexadecimal. */
+  sha256?: string;
+}
+
+/** The file that the engine opens for an object: the object itself, or its copy, which must have been fetched. */
+export function localFile(store: Pick<Store, "local" | "copy" | "uri">, path: string): string {
+  return store.local?.(path) ?? store.copy?.(path) ?? store.uri(path);
 }
 
 export interface StoreCapabilities {

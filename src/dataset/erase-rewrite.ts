@@ -1,6 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
-import { type Column, MillraceError, type Sql, type StagedFile, isMillraceError, sqlName } from "../core/index.ts";
+import {
+  type Column,
+  MillraceError,
+  type Sql,
+  type StagedFile,
+  isMillraceError,
+  localFile,
+  sqlName,
+} from "../core/index.ts";
 import { type IcebergSchema, fromIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Engine } from "../engine/engine.ts";
 import { status } from "./iceberg/manifest.ts";
@@ -83,6 +91,7 @@ export class EraseRewriter {
     let count = 0;
     for await (const { path } of this.#table.store.list(`${this.#table.folder}/data`)) {
       if (live.has(path) || !path.endsWith(".parquet")) continue;
+      await this.#table.store.fetch?.([{ path }], this.#signal);
       const ids = metadata.schemas.map((schema) => schema["schema-id"]);
       for (const id of ids) {
         const relation = readFiles(this.#table, fromIcebergSchema(schemaOf(metadata, id)), [path]);
@@ -191,13 +200,17 @@ export class EraseRewriter {
   }
 
   async #count(metadata: TableMetadata, ids: readonly number[], paths: readonly string[]): Promise<void> {
+    await this.#table.store.fetch?.(
+      paths.map((path) => ({ path })),
+      this.#signal,
+    );
     const rows = await this.#engine.query(
       `SELECT filename, count(*) AS matched FROM (${this.#rowNumbers(metadata, ids, paths)}) GROUP BY filename`,
       this.#signal,
     );
     const counts = new Map(rows.map((row) => [String(row["filename"]), Number(row["matched"])]));
     for (const path of paths) {
-      const name = this.#table.store.local?.(path) ?? this.#table.store.uri(path);
+      const name = localFile(this.#table.store, path);
       this.#matched.set(path, counts.get(name) ?? 0);
       counts.delete(name);
     }
@@ -213,6 +226,7 @@ export class EraseRewriter {
     erased: number,
   ): Promise<StagedFile[]> {
     const columns: Column[] = fromIcebergSchema(file.schema);
+    await this.#table.store.fetch?.([{ path: file.path }], this.#signal);
     const names = columns.map((column) => sqlName(column.name)).join(", ");
     const all = readFiles(this.#table, columns, [file.path], { rowNumber: true });
     const gone = `SELECT file_row_number FROM (${this.#rowNumbers(metadata, ids, [file.path])})`;

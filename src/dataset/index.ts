@@ -9,4 +9,5 @@ export type { Erasure, ErasureState, PendingErasure } from "./erasure.ts";
 export { assignFieldIds } from "./types.ts";
 export { mergeChange, type Merged, type MergeRequest } from "./merge.ts";
 export { openTable } from "./open.ts";
+export { withReadCache, type ReadCacheOptions } from "./read-cache.ts";
 export { verifyDataset } from "./verify.ts";

@@ -1,4 +1,5 @@
 import {
+  localFile,
   type Column,
   MillraceError,
   type PrimitiveType,
@@ -12,7 +13,7 @@ import type { Dataset } from "./dataset.ts";
 import { mayOverlap } from "./iceberg/bounds.ts";
 import type { StoredFile } from "./iceberg/manifest.ts";
 import { tableOf } from "./open.ts";
-import { readFiles } from "./relation.ts";
+import { knownFile, readFiles } from "./relation.ts";
 import { currentSnapshot } from "./iceberg/metadata.ts";
 
 export interface MergeRequest {
@@ -65,6 +66,10 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
   if (candidates.length === 0) return nothing;
 
   const paths = candidates.map((file) => table.pathOf(file.file_path));
+  await table.store.fetch?.(
+    candidates.map((file, index) => knownFile(file, paths[index]!)),
+    signal,
+  );
   const same = keyColumns
     .map((column) => `o.${sqlName(column.name)} IS NOT DISTINCT FROM n.${sqlName(column.name)}`)
     .join(" AND ");
@@ -76,10 +81,7 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
   );
   if (found.length === 0) return nothing;
   const byFile = new Map(
-    candidates.map((file, index) => [
-      table.store.local?.(paths[index]!) ?? table.store.uri(paths[index]!),
-      { file, path: paths[index]! },
-    ]),
+    candidates.map((file, index) => [localFile(table.store, paths[index]!), { file, path: paths[index]! }]),
   );
   const remove: string[] = [];
   let [total, matched] = [0, 0];

@@ -1,13 +1,16 @@
 import {
   type Column,
   type DataType,
+  type KnownFile,
   MillraceError,
   type Sql,
   forEachLimited,
+  localFile,
   sqlName,
   sqlString,
 } from "../core/index.ts";
 import type { DataFile, Version } from "./dataset.ts";
+import type { StoredFile } from "./iceberg/manifest.ts";
 import { hasFieldIds } from "./iceberg/parquet-footer.ts";
 import { fromIcebergSchema } from "../core/iceberg-schema.ts";
 import type { Table } from "./table.ts";
@@ -44,6 +47,7 @@ export function engineType(type: DataType): Sql {
 export async function relation(table: Table, version: Version | undefined, files?: readonly DataFile[]): Promise<Sql> {
   const columns = table.columns(version?.schemaId);
   const chosen = files ?? (await table.files(version));
+  await table.store.fetch?.(chosen);
   await assertFieldIds(table, chosen);
   return readFiles(
     table,
@@ -93,10 +97,15 @@ export function readFiles(
   return `read_parquet([${list}]${filename}${rowNumber}, schema = MAP {${schema.join(", ")}})`;
 }
 
+/** What a manifest says of a file, for `Store.fetch`. */
+export function knownFile(file: StoredFile, path: string): KnownFile {
+  const { file_size_in_bytes: bytes, millrace_sha256: sha256 } = file;
+  return { path, bytes, ...(sha256 === null ? {} : { sha256 }) };
+}
+
 /** What the engine opens: a file of this machine, or the absolute name. Glob characters in it are taken literally. */
 export function engineFile(table: Pick<Table, "store">, path: string): string {
-  const file = table.store.local?.(path) ?? table.store.uri(path);
-  return file.replaceAll(/[[*?]/g, "[$&]");
+  return localFile(table.store, path).replaceAll(/[[*?]/g, "[$&]");
 }
 
 /**

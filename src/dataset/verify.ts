@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
-import { type Store, forEachLimited, messageOf, sqlString } from "../core/index.ts";
+import { type Store, forEachLimited, localFile, messageOf, sqlString } from "../core/index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { cursorFiles } from "./cursor.ts";
 import type { Dataset, VerifyProblem, VerifyReport } from "./dataset.ts";
 import { erasureState } from "./erasure.ts";
 import { type StoredFile, status } from "./iceberg/manifest.ts";
 import { tableOf } from "./open.ts";
-import { engineFile } from "./relation.ts";
+import { engineFile, knownFile } from "./relation.ts";
 import type { Table } from "./table.ts";
 
 /** Bytes that are hashed at once. */
@@ -149,12 +149,16 @@ async function verifyFooters(
   const paths = [...files.keys()];
   for (let start = 0; start < paths.length; start += footersAtOnce) {
     const group = paths.slice(start, start + footersAtOnce);
+    await table.store.fetch?.(
+      group.map((path) => knownFile(files.get(path)!.file, path)),
+      signal,
+    );
     const rows = await footerRows(table, group, engine, signal).catch(() => undefined);
     for (const path of group) {
       const { file, version } = files.get(path)!;
       try {
         // One unreadable footer fails the query of its group: then each is asked for alone.
-        const found = (rows ?? (await footerRows(table, [path], engine, signal))).get(engineName(table, path));
+        const found = (rows ?? (await footerRows(table, [path], engine, signal))).get(localFile(table.store, path));
         if (found === file.record_count) continue;
         problems.push({
           version,
@@ -166,10 +170,6 @@ async function verifyFooters(
       }
     }
   }
-}
-
-function engineName(table: Table, path: string): string {
-  return table.store.local?.(path) ?? table.store.uri(path);
 }
 
 async function footerRows(

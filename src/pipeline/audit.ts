@@ -1,4 +1,4 @@
-import { MillraceError, type Column, type ColumnFacts, type Sql, type StagedFile } from "../core/index.ts";
+import { localFile, MillraceError, type Column, type ColumnFacts, type Sql, type StagedFile } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { stagedRelation } from "../engine/index.ts";
 import { leakageChecks } from "../feed/leakage.ts";
@@ -23,9 +23,14 @@ export interface Audited {
 }
 
 /** A FROM item over staged files. */
-export function relationOf(lake: LakeHandles, files: readonly StagedFile[], columns: readonly Column[]): Sql {
+export async function relationOf(
+  lake: LakeHandles,
+  files: readonly StagedFile[],
+  columns: readonly Column[],
+): Promise<Sql> {
+  await lake.store.fetch?.(files);
   return stagedRelation(
-    files.map((file) => lake.store.local?.(file.path) ?? lake.store.uri(file.path)),
+    files.map((file) => localFile(lake.store, file.path)),
     columns,
   );
 }
@@ -46,7 +51,7 @@ export async function audit(
   const { context, planned } = await planFlowChecks(lake, flow, plan, dataset);
   const measure = async (checks: readonly PlannedCheck[], files: readonly StagedFile[]): Promise<CheckResult[]> =>
     measureChecks(checks, {
-      relation: relationOf(lake, files, plan.output),
+      relation: await relationOf(lake, files, plan.output),
       engine,
       statistics: mergeStatistics(files, plan.output),
       ...(signal ? { signal } : {}),
@@ -79,7 +84,7 @@ export async function audit(
   }
   const leakage: CheckResult[] = [];
   if (flow.split !== undefined && flow.split.leakage !== "off" && files.length > 0) {
-    const relations = [relationOf(lake, files, plan.output)];
+    const relations = [await relationOf(lake, files, plan.output)];
     if (context.previous !== undefined) relations.unshift(context.previous);
     leakage.push(...(await leakageChecks(flow.split, { relations, columns: plan.output, key: plan.key }, engine)));
   }
@@ -122,7 +127,7 @@ async function quarantine(
   const groups = acrossRows ? [[...files]] : files.map((file) => [file]);
   const moved: Moved = { files: [], rejectedFiles: [], rejected: 0, byCheck: new Map() };
   for (const group of groups) {
-    const { good, bad } = quarantineSelect(relationOf(lake, group, plan.output), rejecting);
+    const { good, bad } = quarantineSelect(await relationOf(lake, group, plan.output), rejecting);
     const counts = await engine.query(`SELECT "check", count(*) AS rows FROM (${bad}) GROUP BY 1`, signal);
     const rows = group.reduce((sum, file) => sum + file.rows, 0);
     if (counts.length === 0) {

@@ -174,7 +174,7 @@ async function countSplits(
   const engine = await lake.engine();
   const name = `"${column.replaceAll('"', '""')}"`;
   const rows = await engine.query(
-    `SELECT ${name} AS split, count(*) AS rows FROM ${relationOf(lake, audited.files, plan.output)} GROUP BY 1 ORDER BY 1`,
+    `SELECT ${name} AS split, count(*) AS rows FROM ${await relationOf(lake, audited.files, plan.output)} GROUP BY 1 ORDER BY 1`,
   );
   return Object.fromEntries(rows.map((row) => [String(row.split), Number(row.rows)]));
 }

@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MillraceError, suggestion, systemCode, type Registry, type Source, type Store } from "../core/index.ts";
-import { openCatalog, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
+import { openCatalog, withReadCache, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
 import { openEngine, type Engine } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
 import { loadSource, openSource, openStore, validateOptions } from "./modules.ts";
@@ -21,6 +21,8 @@ export interface LakeConfig {
   connections: Record<string, ResolvedConnection | (() => Promise<ResolvedConnection>)>;
   flows: Record<string, Flow>;
   engine?: { memoryLimit?: string; threads?: number; parts?: number };
+  /** For a store that is not on this machine. */
+  cache?: { path?: string; maxBytes?: number };
 }
 
 /** What the verbs of the pipeline work on: the open store, the catalog, the engine and the configuration. */
@@ -50,9 +52,10 @@ export function splitReference(reference: string): { name: string; version: stri
 }
 
 /** Removes what processes that no longer live left behind, and makes a folder of this process's own. */
-async function openScratch(store: Store): Promise<string> {
+async function openScratch(store: Store, cacheFolder: string): Promise<string> {
   const elsewhere = join(tmpdir(), "millrace-scratch");
-  if (!store.local) return makeScratch(elsewhere);
+  // Beside the read cache, so that what is staged can be linked into it.
+  if (!store.local) return makeScratch(join(cacheFolder, "scratch"));
   try {
     return await makeScratch(store.local(".scratch"));
   } catch (error) {
@@ -75,6 +78,10 @@ async function makeScratch(parent: string): Promise<string> {
   return folder;
 }
 
+function defaultCache(): string {
+  return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "millrace");
+}
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -86,9 +93,18 @@ function isAlive(pid: number): boolean {
 
 export async function openHandles(config: LakeConfig, registry: Registry): Promise<LakeHandles> {
   const { store: storeType, ...storeOptions } = config.store;
-  const store = await openStore(registry, storeType, storeOptions, config.folder);
+  const opened = await openStore(registry, storeType, storeOptions, config.folder);
+  const cacheFolder = config.cache?.path === undefined ? defaultCache() : resolve(config.folder, config.cache.path);
+  const scratch = await openScratch(opened, cacheFolder);
+  const store = opened.local
+    ? opened
+    : withReadCache(opened, {
+        folder: join(cacheFolder, "objects"),
+        use: join(scratch, "use"),
+        maxBytes: config.cache?.maxBytes ?? 20e9,
+        onDamaged: (path) => process.emitWarning(`the copy of ${path} in the read cache was damaged and is read again`),
+      });
   const catalog = openCatalog(store);
-  const scratch = await openScratch(store);
   let engine: Promise<Engine> | undefined;
 
   const connection = async (name: string): Promise<ResolvedConnection> => {

@@ -34,7 +34,7 @@ export async function supersede(
   signal?: AbortSignal,
 ): Promise<{ files: StagedFile[]; superseded: number }> {
   const engine = await lake.engine();
-  const relation = relationOf(lake, files, plan.output);
+  const relation = await relationOf(lake, files, plan.output);
   const key = plan.key.map(sqlName).join(", ");
   const known = plan.key.map((name) => `${sqlName(name)} IS NOT NULL`).join(" AND ");
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
@@ -163,7 +163,7 @@ async function changeOf(
   const merged = await mergeChange({
     dataset,
     engine: await lake.engine(),
-    rows: relationOf(lake, audited.files, plan.output),
+    rows: await relationOf(lake, audited.files, plan.output),
     staged: audited.files,
     key: plan.key,
     columns: plan.output,

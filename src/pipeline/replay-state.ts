@@ -31,7 +31,7 @@ export async function takeOut(lake: LakeHandles, state: ReplayState): Promise<vo
     await dataset.refresh();
     if (dataset.versionOfRun(run) !== undefined) break;
     // Row by row, not file by file: a run or a compaction may have changed the files since.
-    const remaining = `SELECT * FROM ${await dataset.relation()} EXCEPT ALL SELECT * FROM ${relationOf(lake, state.taken, rejectedColumns)}`;
+    const remaining = `SELECT * FROM ${await dataset.relation()} EXCEPT ALL SELECT * FROM ${await relationOf(lake, state.taken, rejectedColumns)}`;
     const kept = await engine.write(remaining, {
       columns: rejectedColumns,
       folder: await stagingFolder(lake, name),

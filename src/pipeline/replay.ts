@@ -152,7 +152,7 @@ async function stageRecords(
       ...signal,
     });
     const taken = await adoptFiles(lake, name, copied);
-    const records = `SELECT record FROM ${relationOf(lake, taken, rejectedColumns)}`;
+    const records = `SELECT record FROM ${await relationOf(lake, taken, rejectedColumns)}`;
     const staged = await engine.write(recordsSelect(records, plan.output, flow, options.set ?? {}), {
       columns: plan.output,
       folder: await stagingFolder(lake, plan.dataset),

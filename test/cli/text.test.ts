@@ -1,3 +1,4 @@
+import { parseSize } from "../../src/core/index.ts";
 import { describe, expect, test } from "vitest";
 import { MillraceError, registerSecret, forgetSecrets } from "../../src/core/index.ts";
 import { exitCodeOf, formatError } from "../../src/cli/errors.ts";
@@ -5,7 +6,7 @@ import type { Output } from "../../src/cli/output.ts";
 import { progressLine, shareDone } from "../../src/cli/progress.ts";
 import { receipt } from "../../src/cli/receipt.ts";
 import { displayWidth, escapeData, fit } from "../../src/cli/text/escape.ts";
-import { bytes, count, parseDuration, parseSize, percent, seconds } from "../../src/cli/text/numbers.ts";
+import { bytes, count, parseDuration, percent, seconds } from "../../src/cli/text/numbers.ts";
 import { table } from "../../src/cli/text/table.ts";
 import { cell, csvField, plain } from "../../src/cli/text/values.ts";
 import type { RunReport } from "../../src/pipeline/report.ts";

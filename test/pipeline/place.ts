@@ -4,8 +4,13 @@ import { dirname, join } from "node:path";
 import { expect } from "vitest";
 import { configFrom } from "../../src/config/index.ts";
 import type { Registry } from "../../src/core/index.ts";
+import { openEngine, type Engine } from "../../src/engine/index.ts";
 import { openLake, type Lake, type RunReport } from "../../src/pipeline/index.ts";
 import { registry } from "../../src/registry.ts";
+import { elsewhere, registryWithStore } from "../support/store.ts";
+
+/** `fs`, without saying that it is on this machine. */
+const remoteRegistry = registryWithStore(elsewhere);
 
 /** A folder with a lake and the files that its flows read; gone at the end of the test. */
 export interface Place extends AsyncDisposable {
@@ -13,11 +18,27 @@ export interface Place extends AsyncDisposable {
   /** Writes a file below the folder; lines are joined. */
   put(name: string, content: string | string[]): Promise<string>;
   /** The lake of this configuration, on the same store each time. Close it with `await using`. */
-  open(flows: Record<string, unknown>, more?: { connections?: unknown; registry?: Registry }): Promise<Lake>;
+  open(
+    flows: Record<string, unknown>,
+    more?: {
+      connections?: unknown;
+      registry?: Registry;
+      cache?: { maxBytes?: number };
+    },
+  ): Promise<Lake>;
+  /** An engine of the test's own, which may touch all of the folder. Close it with `await using`. */
+  engine(): Promise<Engine>;
   /** Data files of a dataset on disk, referenced or not. */
   dataFiles(dataset: string): Promise<string[]>;
   /** What is left of runs: paths below `runs`. */
   runFiles(): Promise<string[]>;
+}
+
+let remote = false;
+
+/** From here on the lakes of this file lie on a store that is not on this machine, as far as Millrace can tell. */
+export function useRemoteStores(): void {
+  remote = true;
 }
 
 export async function makePlace(folder?: string): Promise<Place> {
@@ -38,18 +59,24 @@ export async function makePlace(folder?: string): Promise<Place> {
       return path;
     },
     async open(flows, more = {}) {
-      const used = more.registry ?? registry;
+      const used = more.registry ?? (remote ? remoteRegistry : registry);
       const config = await configFrom(
         { store: "./lake", ...(more.connections === undefined ? {} : { connections: more.connections }), flows },
         root,
         used,
       );
-      return openLake({ ...config, engine: { threads: 2 } }, used);
+      const cache = { path: `${root}-cache`, ...more.cache };
+      return openLake({ ...config, engine: { threads: 2 }, cache }, used);
+    },
+    async engine() {
+      const spillFolder = await mkdtemp(join(tmpdir(), "millrace-spill-"));
+      return openEngine({ spillFolder, allowed: [root], threads: 2 });
     },
     dataFiles: (dataset) => below(`${dataset}/data`),
     runFiles: () => below("runs"),
     async [Symbol.asyncDispose]() {
       await rm(root, { recursive: true, force: true });
+      await rm(`${root}-cache`, { recursive: true, force: true });
     },
   };
 }

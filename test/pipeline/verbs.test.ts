@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, readdir, readFile, rename } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
@@ -7,14 +7,12 @@ import { makePlace, published, rowsOf, type Place } from "./place.ts";
 
 /** A Parquet file with values that text formats are known to lose. */
 async function makeTypes(place: Place): Promise<void> {
-  await using lake = await place.open({});
+  await using engine = await place.engine();
   const select = `SELECT i::BIGINT + 9007199254740993 AS id, i::INTEGER AS n, (i / 7)::DOUBLE AS f, (i * 1.01)::DECIMAL(18,4) AS d,
     CASE WHEN i % 3 = 0 THEN NULL WHEN i % 3 = 1 THEN '' ELSE 'a "quoted", line' || chr(10) || 'ö ' || i END AS s,
     TIMESTAMP '2024-01-01 00:00:00.000001' + INTERVAL (i) HOUR AS ts, DATE '2024-02-28' + i::INTEGER AS day, i % 2 = 0 AS b,
     CASE WHEN i % 4 < 2 THEN 'train' ELSE 'test' END AS split FROM range(20) t(i)`;
-  await mkdir(join(place.folder, "lake"), { recursive: true });
-  await (await lake.engine()).export(select, join(place.folder, "lake", "t.parquet"), "FORMAT parquet");
-  await rename(join(place.folder, "lake", "t.parquet"), join(place.folder, "t.parquet"));
+  await engine.export(select, join(place.folder, "t.parquet"), "FORMAT parquet");
 }
 
 describe("export", () => {
@@ -101,11 +99,9 @@ describe("export", () => {
     await lake.export("t", { format: "csv", to: join(place.folder, "safe") });
     await lake.export("t", { format: "csv", to: join(place.folder, "plain"), escapeFormulas: false });
     await lake.export("t", { format: "jsonl", to: join(place.folder, "json") });
-    const engine = await lake.engine();
+    await using engine = await place.engine();
     const read = async (folder: string): Promise<unknown[][]> => {
-      await mkdir(join(place.folder, "lake", "read"), { recursive: true });
-      await rename(join(place.folder, folder, "t@1.csv"), join(place.folder, "lake", "read", `${folder}.csv`));
-      const path = join(place.folder, "lake", "read", `${folder}.csv`);
+      const path = join(place.folder, folder, "t@1.csv");
       const rows = await engine.query(
         `SELECT * FROM read_csv('${path}', header = false, skip = 1, columns = {'id': 'BIGINT', 'cell': 'VARCHAR'}, delim = ',', quote = '"', auto_detect = false, allow_quoted_nulls = false) ORDER BY id DESC`,
       );

@@ -34,6 +34,11 @@ export function watched(
   };
 }
 
+/** The store as one that is not on this machine: its objects have no local name. */
+export function elsewhere({ local: _local, ...store }: Store): Store {
+  return { ...store, uri: (path) => `elsewhere://lake/${path}` };
+}
+
 /** The registry, with every `fs` store passed through `wrap`. */
 export function registryWithStore(wrap: (store: Store) => Store): Registry {
   const entry = real.stores["fs"]!;

@@ -56,29 +56,6 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * durationUnits[match[2]!]!;
 }
 
-const sizeUnits: Record<string, number> = {
-  B: 1,
-  kB: 1e3,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-};
-
-/** `256MB` → bytes. Throws `usage`. */
-export function parseSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kKMG]?i?B)$/.exec(text.trim());
-  const unit = match ? sizeUnits[match[2]!] : undefined;
-  if (!match || unit === undefined) {
-    throw new MillraceError("usage", `\`${text}\` is not a size`, {
-      hint: "write a number with MB or GB, such as `256MB`",
-    });
-  }
-  return Math.round(Number(match[1]) * unit);
-}
-
 /** Throws `usage`. */
 export function parseCount(text: string): number {
   const value = Number(text);

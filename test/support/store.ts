@@ -35,8 +35,10 @@ export function watched(
 }
 
 /** The store as one that is not on this machine: its objects have no local name. */
-export function elsewhere({ local: _local, ...store }: Store): Store {
-  return { ...store, uri: (path) => `elsewhere://lake/${path}` };
+export function elsewhere(store: Store): Store {
+  const remote: Store = { ...store, uri: (path) => `elsewhere://lake/${path}` };
+  delete remote.local;
+  return remote;
 }
 
 /** The registry, with every `fs` store passed through `wrap`. */

@@ -1,4 +1,4 @@
-import { MillraceError, throwIfAborted, type StagedFile } from "../core/index.ts";
+import { MillraceError, messageOf, throwIfAborted, type StagedFile } from "../core/index.ts";
 import { audit, relationOf, type Audited } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -79,7 +79,15 @@ export async function conclude(
   if (flow.split !== undefined) report.splits = await countSplits(lake, flow.split.into, plan, audited);
   const made = await decide(lake, flow, plan, audited, rejectedFiles, report, () => progress("publish"), signal);
   report.seconds = (performance.now() - started) / 1000;
-  await finishRun(lake.store, report);
+  try {
+    await finishRun(lake.store, report);
+  } catch (error) {
+    // The version is there: that its report cannot be kept must not make it look as if it were not.
+    if (report.version === undefined) throw error;
+    report.warnings.push(
+      `version ${report.version} is published, but the report of its run could not be kept: ${messageOf(error)}`,
+    );
+  }
   if (made) {
     const kept = new Set(audited.files.map((file) => file.path));
     for (const file of steps.flat()) if (!kept.has(file.path)) await lake.store.remove(file.path);

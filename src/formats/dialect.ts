@@ -17,6 +17,11 @@ const longestSampled = 64 * 1024 * 1024;
 
 const recommended = [",", ";", "\t", "|"];
 
+/** The lines of a file, whatever they hold: a delimiter that nobody writes. */
+const linesOf = (file: FileRef, options: DelimitedOptions): string =>
+  `read_csv(${sqlPaths([file])}, columns = {'line': 'VARCHAR'}, auto_detect = false, header = false,
+      delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, ignore_errors = true, max_line_size = ${options.max_line_bytes}${sqlArguments({ compression: options.compression, hive_partitioning: false })})`;
+
 /**
  * The quote of a file in whose sample no value is quoted. Where the sample has the character within values, it is one like any
  * other: taken for a quote, one at the start of a value would swallow the lines up to the next. Else what the format says: RFC 4180
@@ -26,8 +31,7 @@ async function unseenQuote(file: FileRef, options: DelimitedOptions, engine: Eng
   if (options.delimiter === "\t") return "";
   const limit = options.sample_rows < 0 ? "" : `LIMIT ${options.sample_rows}`;
   const [row] = await engine.query(
-    `SELECT coalesce(bool_or(contains(line, '"')), false) AS seen FROM (SELECT line FROM read_csv(${sqlPaths([file])}, columns = {'line': 'VARCHAR'}, auto_detect = false, header = false,
-      delim = '\u0001\u0002\u0003', quote = '', escape = '', comment = '', strict_mode = false, ignore_errors = true, max_line_size = ${options.max_line_bytes}${sqlArguments({ compression: options.compression, hive_partitioning: false })}) ${limit})`,
+    `SELECT coalesce(bool_or(contains(line, '"')), false) AS seen FROM (SELECT line FROM ${linesOf(file, options)} ${limit})`,
   );
   return row!.seen === true ? "" : '"';
 }
@@ -56,6 +60,27 @@ interface Dialect {
   dateformat: string | null;
   timestampformat: string | null;
   columns: { name: string; type: string }[];
+}
+
+/**
+ * One record with too many fields at the end of a file makes the engine take all lines before it for a preamble, and the file for
+ * one without a header: they would be passed over in silence. They are no preamble when they are most of the file, or have
+ * the header, and are records of their own to a look that forgives single lines (`without`).
+ */
+async function isNoPreamble(
+  dialect: Dialect,
+  without: Dialect,
+  file: FileRef,
+  options: DelimitedOptions,
+  engine: EngineView,
+): Promise<boolean> {
+  if (without.columns.length < 2 || without.skip >= dialect.skip) return false;
+  if (!dialect.header && without.header) return true;
+  const most = 2 * Number(dialect.skip);
+  const [row] = await engine.query(
+    `SELECT count(*) AS lines FROM (SELECT line FROM ${linesOf(file, options)} LIMIT ${most + 1})`,
+  );
+  return Number(row!.lines) <= most;
 }
 
 /** The dialect, names and types of a file, by its first records. Throws `parse` naming the file. */
@@ -111,6 +136,13 @@ export async function inferDelimited(
       // The device failed, not the file: a laxer look would find a dialect that the file does not have.
       if (isMillraceError(error) && error.temporary) throw unreadable(error, file, "cannot be read");
       failure ??= error;
+    }
+  }
+  if (dialect !== undefined && !ragged && dialect.skip > (options.skip ?? 0)) {
+    const without = await sniff({ ignore_errors: true }, true).catch(() => undefined);
+    if (without !== undefined && (await isNoPreamble(dialect, without, file, options, engine))) {
+      dialect = without;
+      ragged = true;
     }
   }
   if (dialect === undefined) {

@@ -9,14 +9,14 @@ import { openFormat } from "./modules.ts";
 import { splitColumn } from "./query.ts";
 
 export interface ExportOptions {
-  /** `parquet`, `csv`, `jsonl`, `arrow`. */
+  /** `parquet`, `csv`, `tsv`, `jsonl`, `json`, `arrow`. */
   format: string;
   /** Folder for the files; made when absent. Relative to the working folder. */
   to: string;
   /** One split only. Default: all rows. */
   split?: string;
   /**
-   * CSV only: puts `'` before text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, tab or carriage
+   * CSV and TSV only: puts `'` before text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, tab or carriage
    * return and is no number). False writes it as it is, which is right for readers that are no spreadsheets. Default true.
    */
   escapeFormulas?: boolean;
@@ -32,6 +32,7 @@ const suffixes: Record<string, string> = {
   ndjson: "jsonl",
   json: "json",
   csv: "csv",
+  tsv: "tsv",
   parquet: "parquet",
   arrow: "arrow",
 };
@@ -49,7 +50,7 @@ export async function exportDataset(
     format === "arrow" || suffix === undefined ? undefined : (await openFormat(lake.registry, format, {})).copy;
   if (suffix === undefined || (copy === undefined && format !== "arrow")) {
     throw new MillraceError("usage", `\`${options.format}\` is not a format to export to`, {
-      hint: "use --format parquet, csv, jsonl or arrow",
+      hint: "use --format parquet, csv, tsv, jsonl, json or arrow",
     });
   }
   const folder = resolve(options.to);
@@ -58,7 +59,7 @@ export async function exportDataset(
   const relation = await dataset.relation(version);
   const report: ExportReport = { files: [], rows: 0 };
   const columns = dataset.columns(version);
-  const guard = format === "csv" && options.escapeFormulas !== false;
+  const guard = (format === "csv" || format === "tsv") && options.escapeFormulas !== false;
   const names = columns.map((column) => column.name);
   for (const { name, select: plain } of await selections(lake, dataset.name, names, relation, options)) {
     const select = guard ? withoutFormulas(plain, columns) : plain;

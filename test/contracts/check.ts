@@ -50,8 +50,8 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
   const relationOf = (values: readonly Sql[], column = "value"): Sql => {
     const list = values.map((value) => `CAST(${value} AS ${contract.type})`);
     const rows = `SELECT unnest([${list.join(", ")}]::${contract.type}[]) AS ${sqlName(column)}`;
-    const { beside } = contract;
-    return beside === undefined ? `(${rows})` : `(SELECT *, ${beside(sqlName(column))} AS beside_it FROM (${rows}))`;
+    const beside = contract.beside?.(sqlName(column));
+    return beside === undefined ? `(${rows})` : `(SELECT *, ${beside} AS beside_it FROM (${rows}))`;
   };
   const planned = async (relation: Sql, column: string, common: Record<string, unknown>): Promise<PlannedCheck> => {
     const context: CheckContext = {

@@ -123,10 +123,16 @@ async function refuseBigEndian(file: FileRef): Promise<void> {
   }
 }
 
+/** message.fbs: `union MessageHeader { Schema, … }`, counted from 1. */
+const schemaHeader = 1;
+
 /** message.fbs: `table Message { version; header_type; header; bodyLength }`, schema.fbs: `table Schema { endianness; … }` */
 function isBigEndian(bytes: Buffer): boolean {
   try {
     const message = bytes.readInt32LE(0);
+    // Some writers leave the schema out at the beginning of a file, which then begins with a batch of rows.
+    const type = fieldOffset(bytes, message, 6);
+    if (type === 0 || bytes.readUInt8(message + type) !== schemaHeader) return false;
     const header = message + fieldOffset(bytes, message, 8);
     const schema = header + bytes.readInt32LE(header);
     const endianness = fieldOffset(bytes, schema, 4);

@@ -43,12 +43,13 @@ export async function rowsOfPart(
       rowwise: true,
       ...(tolerant ? { tolerant } : {}),
     });
-    const list = ["id", "text"].filter((name) => columns.some((column) => column.name === name)).join(", ");
+    const list = ["id", "text"].filter((name) => columns.some((column) => column.name === name));
+    const line = list.length === 0 ? "'a row without id and text'" : `concat_ws('|', ${list.join(", ")})`;
     const relation = stagedRelation(
       landed.files.map(({ path }) => path),
       columns,
     );
-    const rows = await bench.engine.query(`SELECT concat_ws('|', ${list}) AS line FROM ${relation}`);
+    const rows = await bench.engine.query(`SELECT ${line} AS line FROM ${relation}`);
     return rows.map((row) => row["line"] as string).toSorted();
   };
   try {

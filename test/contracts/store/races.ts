@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { isMillraceError } from "../../../src/core/index.ts";
 import type { StoreBench } from "../store.ts";
-import { noise, textBytes, textOf } from "../support/observe.ts";
+import { allOf, noise, textBytes, textOf } from "../support/observe.ts";
 import type { Rules } from "../support/suite.ts";
 
 /** Several at once: one wins, nobody sees a mixture. */
@@ -41,20 +41,23 @@ export function raceRules(bench: StoreBench, { rule, ruleIf }: Rules): void {
     const size = 600_000;
     const full = (value: number): Uint8Array => new Uint8Array(size).fill(value);
     await bench.store.write("overwritten", full(0));
-    let writing = true;
+    const writing = { now: true };
     let reads = 0;
-    const reader = async (): Promise<void> => {
+    const read = async (): Promise<void> => {
       do {
         const bytes = await bench.other.read("overwritten");
         expect(bytes.byteLength).toBe(size);
         expect(bytes.every((value) => value === bytes[0])).toBe(true);
         reads++;
-      } while (writing);
+      } while (writing.now);
     };
-    const reading = reader();
-    for (let value = 1; value <= 15; value++) await bench.store.write("overwritten", full(value));
-    writing = false;
-    await reading;
+    const write = async (): Promise<void> => {
+      for (let value = 1; value <= 15; value++) await bench.store.write("overwritten", full(value));
+    };
+    await allOf(
+      read(),
+      write().finally(() => (writing.now = false)),
+    );
     expect(reads).toBeGreaterThan(0);
     expect((await bench.other.read("overwritten"))[0]).toBe(15);
   });

@@ -1,0 +1,134 @@
+import * as arrow from "apache-arrow";
+import avro from "avsc";
+import { readFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
+import { expect, test } from "vitest";
+import type { FormatDefinition } from "../../src/core/index.ts";
+import { registry } from "../../src/registry.ts";
+import { formatContract, type FormatContract } from "../contracts/format.ts";
+import { zip } from "../sources/zip.ts";
+
+type Rows = readonly { id: number; text: string }[];
+type Subject = Omit<FormatContract, "name" | "definition">;
+
+const text = (lines: readonly string[]): Uint8Array => Buffer.from(lines.map((line) => `${line}\n`).join(""));
+const delimited =
+  (by: string) =>
+  (rows: Rows): string[] => [`id${by}text`, ...rows.map((row) => `${row.id}${by}${row.text}`)];
+const lines = (rows: Rows): string[] => rows.map((row) => JSON.stringify(row));
+
+function arrowFile(rows: Rows): Uint8Array {
+  const table = new arrow.Table({
+    id: arrow.vectorFromArray(
+      rows.map(({ id }) => BigInt(id)),
+      new arrow.Int64(),
+    ),
+    text: arrow.vectorFromArray(
+      rows.map((row) => row.text),
+      new arrow.Utf8(),
+    ),
+  });
+  return arrow.tableToIPC(table, "file");
+}
+
+const avroType = avro.Type.forSchema({
+  type: "record",
+  name: "row",
+  fields: [
+    { name: "id", type: "int" },
+    { name: "text", type: "string" },
+  ],
+});
+/** An object container file: Avro 1.11, "Object Container Files"; one block, with a marker that is the same each time. */
+function avroFile(rows: Rows): Uint8Array {
+  const marker = Buffer.alloc(16, 7);
+  const long = (value: number): Buffer => avro.Type.forSchema("long").toBuffer(value);
+  const meta = avro.Type.forSchema({ type: "map", values: "bytes" }).toBuffer({
+    "avro.schema": Buffer.from(JSON.stringify(avroType.schema())),
+    "avro.codec": Buffer.from("null"),
+  });
+  const body = Buffer.concat(rows.map((row) => avroType.toBuffer(row)));
+  const block = rows.length === 0 ? [] : [long(rows.length), long(body.length), body, marker];
+  return Buffer.concat([Buffer.from("Obj\x01", "latin1"), meta, marker, ...block]);
+}
+
+function workbook(rows: Rows): Uint8Array {
+  const cell = (value: string): string => `<c t="inlineStr"><is><t>${value}</t></is></c>`;
+  const head = `<row>${cell("id")}${cell("text")}</row>`;
+  const body = rows.map((row) => `<row><c><v>${row.id}</v></c>${cell(row.text)}</row>`).join("");
+  const main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+  const relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+  const packageRelations = "http://schemas.openxmlformats.org/package/2006/relationships";
+  return zip({
+    "[Content_Types].xml": `<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>`,
+    "_rels/.rels": `<Relationships xmlns="${packageRelations}"><Relationship Id="r1" Type="${relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>`,
+    "xl/workbook.xml": `<workbook xmlns="${main}" xmlns:r="${relations}"><sheets><sheet name="one" sheetId="1" r:id="r1"/></sheets></workbook>`,
+    "xl/_rels/workbook.xml.rels": `<Relationships xmlns="${packageRelations}"><Relationship Id="r1" Type="${relations}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>`,
+    "xl/worksheets/sheet1.xml": `<worksheet xmlns="${main}"><sheetData>${head}${body}</sheetData></worksheet>`,
+  });
+}
+
+const folder = mkdtempSync(join(tmpdir(), "millrace-parquet-"));
+const parquets = new Map<number, Uint8Array>();
+{
+  const instance = await DuckDBInstance.create(":memory:");
+  const connection = await instance.connect();
+  for (const rows of [0, 1, 6]) {
+    const file = join(folder, `${rows}.parquet`);
+    await connection.run(
+      `COPY (SELECT range::BIGINT AS id, 'text ' || range || ' é' AS text FROM range(${rows})) TO '${file}' (FORMAT parquet)`,
+    );
+    parquets.set(rows, readFileSync(file));
+  }
+  connection.closeSync();
+  instance.closeSync();
+}
+
+/** Text says no types: numbers with a point are inferred as floating point unless `types` says otherwise. */
+const inferred = {
+  "DECIMAL(18,2)": "inferred as double",
+  "DECIMAL(38,10)": "inferred as double",
+};
+
+const subjects: Record<string, Subject> = {
+  arrow: { lines: false, sample: arrowFile, headerOnly: arrowFile([]) },
+  avro: { lines: false, sample: avroFile, headerOnly: avroFile([]) },
+  csv: {
+    lossy: inferred,
+    lines: true,
+    sample: (rows) => text(delimited(",")(rows)),
+    headerOnly: text(["id,text"]),
+    oneBad: (rows) => text([...delimited(",")(rows), "7,a,b,c"]),
+  },
+  excel: { lines: false, sample: workbook, headerOnly: workbook([]) },
+  json: { lines: false, lossy: inferred, sample: (rows) => Buffer.from(`[${lines(rows).join(",\n")}]`) },
+  ndjson: {
+    lossy: inferred,
+    lines: true,
+    sample: (rows) => text(lines(rows)),
+    oneBad: (rows) => text([...lines(rows), '{"id": 7, "text": ']),
+  },
+  parquet: { lines: false, sample: (rows) => parquets.get(rows.length)!, headerOnly: parquets.get(0)! },
+  tsv: {
+    lossy: inferred,
+    lines: true,
+    sample: (rows) => text(delimited("\t")(rows)),
+    headerOnly: text(["id\ttext"]),
+    oneBad: (rows) => text([...delimited("\t")(rows), "7\ta\tb\tc"]),
+  },
+};
+
+const definitions = new Map<string, FormatDefinition>();
+for (const [name, entry] of Object.entries(registry.formats)) definitions.set(name, await entry.load());
+
+test("every format of the registry has a subject", () => {
+  expect(Object.keys(subjects).toSorted()).toEqual([...definitions.keys()].toSorted());
+});
+
+for (const [name, definition] of definitions) {
+  const subject = subjects[name];
+  if (subject !== undefined) formatContract({ name, definition, ...subject });
+}

@@ -7,7 +7,7 @@ const source = fileURLToPath(new URL("../../src", import.meta.url));
 
 /** Ways to the network besides `safeFetch`. */
 const ways: [string, RegExp][] = [
-  ["`fetch`", /(?<![\w.#"'`$])(?:globalThis\.)?fetch\s*\(/],
+  ["`fetch`", /(?<![\w.#"'`$]|async )(?:globalThis\.)?fetch\s*\(/],
   [
     "`node:http` or `node:https`",
     /(?:from\s+|import\(\s*|getBuiltinModule\(\s*|require\(\s*)["'](?:node:)?https?2?["']/,
@@ -47,7 +47,13 @@ test("the scan sees what it looks for", () => {
     "new WebSocket(url)",
   ])
     expect(`${text} ${found(text).length > 0}`).toBe(`${text} true`);
-  for (const text of ["safeFetch(url)", "this.#fetch(url)", 'import type { Socket } from "node:net";', "prefetch(x)"])
+  for (const text of [
+    "safeFetch(url)",
+    "async fetch(files) {",
+    "this.#fetch(url)",
+    'import type { Socket } from "node:net";',
+    "prefetch(x)",
+  ])
     expect(`${text} ${found(text).length > 0}`).toBe(`${text} false`);
 });
 

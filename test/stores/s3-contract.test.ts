@@ -3,6 +3,7 @@ import { type StoreContract, storeContract } from "../contracts/store.ts";
 import { startMoto } from "../services/moto.ts";
 import type { S3Server } from "../services/s3-server.ts";
 import { startVersitygw } from "../services/versitygw.ts";
+import { startS3Double } from "../support/s3-double.ts";
 
 /** A bucket of a real server that is there for one run of the contract. */
 function start(server: () => Promise<S3Server>, options: Record<string, unknown>): StoreContract["start"] {
@@ -35,3 +36,27 @@ const unsteady = {
 
 storeContract({ name: "versitygw", definition, start: start(startVersitygw, { prefix: "deep/lake" }), waivers });
 storeContract({ name: "moto", definition, start: start(startMoto, {}), waivers, unsteady });
+
+// The double is held to the same rules as the real servers first, and then strikes.
+storeContract({
+  name: "s3 double",
+  definition,
+  waivers,
+  faults: ["loseWriteReply", "refuse", "cutRead", "ignoreConditions"],
+  async start() {
+    const double = await startS3Double(["contract"]);
+    const right = { ...double.options("contract"), prefix: "lake" };
+    return {
+      options: right,
+      secrets: ["double-c4nary-secret"],
+      wrong: [{ what: "no such bucket", options: { ...right, bucket: "absent" }, code: "not-found" }],
+      faults: {
+        loseWriteReply: async () => double.arm("PutObject", "lose"),
+        refuse: async (times) => double.arm("*", "refuse", times),
+        cutRead: async () => double.arm("GetObject", "cut"),
+        ignoreConditions: async () => double.arm("PutObject", "ignore-conditions", 2),
+      },
+      [Symbol.asyncDispose]: () => double[Symbol.asyncDispose](),
+    };
+  },
+});

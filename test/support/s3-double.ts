@@ -193,7 +193,10 @@ function damage(
   response: ServerResponse,
 ): void {
   const half = reply.body.subarray(0, Math.floor(reply.body.length / 2));
-  if (fault === "short") return send(response, { ...reply, body: half }, operation);
+  if (fault === "short") {
+    const headers = { ...reply.headers, "content-length": String(half.length) };
+    return send(response, { ...reply, headers, body: half }, operation);
+  }
   if (fault === "flip") {
     const body = Buffer.from(reply.body);
     body[half.length]! ^= 1;

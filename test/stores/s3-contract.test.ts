@@ -31,12 +31,13 @@ const unsteady = {
     "moto checks a condition and writes in two steps",
 };
 
-storeContract({ name: "versitygw", definition, start: start(startVersitygw, { prefix: "deep/lake" }) });
-storeContract({ name: "moto", definition, start: start(startMoto, {}), unsteady });
+// On Versity S3 Gateway.
+storeContract({ name: "s3", definition, start: start(startVersitygw, { prefix: "deep/lake" }) });
+storeContract({ name: "s3 on moto", definition, start: start(startMoto, {}), unsteady });
 
 // The double is held to the same rules as the real servers first, and then strikes.
 storeContract({
-  name: "s3 double",
+  name: "s3 on the double",
   definition,
   faults: ["loseWriteReply", "refuse", "cutRead", "ignoreConditions"],
   async start() {

@@ -1,7 +1,28 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { crc32 } from "node:zlib";
-import { type State, type StoredObject, refusal } from "./s3-double.ts";
+
+export interface StoredObject {
+  bytes: Buffer;
+  etag: string;
+  modified: Date;
+  metadata: Record<string, string>;
+  /** CRC-32 as S3 writes it; undefined when the writer sent none. */
+  crc: string | undefined;
+}
+
+export interface Upload {
+  key: string;
+  metadata: Record<string, string>;
+  parts: Map<number, { bytes: Buffer; etag: string }>;
+}
+
+/** What the server holds. */
+export interface State {
+  buckets: Map<string, Map<string, StoredObject>>;
+  uploads: Map<string, Upload>;
+  ignoresConditions: boolean;
+}
 
 export interface Reply {
   status: number;
@@ -34,6 +55,11 @@ function escapeXml(text: string): string {
 function xml(name: string, content: string): Reply {
   const body = `<?xml version="1.0" encoding="UTF-8"?><${name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${content}</${name}>`;
   return { status: 200, headers: { "content-type": "application/xml" }, body: Buffer.from(body) };
+}
+
+export function refusal(status: number, code: string, headers: Record<string, string> = {}, message = code): Reply {
+  const body = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`;
+  return { status, headers: { "content-type": "application/xml", ...headers }, body: Buffer.from(body) };
 }
 
 /** What a request asks for: path-style addresses only. */

@@ -1,7 +1,7 @@
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { type Operation, type Reply, operationOf } from "./s3-double-operations.ts";
+import { type Operation, type Reply, type State, operationOf, refusal } from "./s3-double-operations.ts";
 
 /** What goes wrong with a request. */
 export type Fault =
@@ -35,28 +35,6 @@ export interface Armed {
   disarm(): Promise<void>;
 }
 
-export interface StoredObject {
-  bytes: Buffer;
-  etag: string;
-  modified: Date;
-  metadata: Record<string, string>;
-  /** CRC-32 as S3 writes it; undefined when the writer sent none. */
-  crc: string | undefined;
-}
-
-export interface Upload {
-  key: string;
-  metadata: Record<string, string>;
-  parts: Map<number, { bytes: Buffer; etag: string }>;
-}
-
-/** What the server holds. */
-export interface State {
-  buckets: Map<string, Map<string, StoredObject>>;
-  uploads: Map<string, Upload>;
-  ignoresConditions: boolean;
-}
-
 export interface SeenRequest {
   operation: string;
   key: string;
@@ -88,7 +66,7 @@ export async function startS3Double(
   tls?: { key: string; cert: string },
 ): Promise<S3Double> {
   const state: State = {
-    buckets: new Map(buckets.map((name) => [name, new Map<string, StoredObject>()])),
+    buckets: new Map(buckets.map((name) => [name, new Map()])),
     uploads: new Map(),
     ignoresConditions: false,
   };
@@ -124,7 +102,7 @@ export async function startS3Double(
         operation.carryOut();
         return void response.destroy();
       case "late":
-        late.push({ operation: operation.name, carryOut: operation.carryOut });
+        late.push({ operation: operation.name, carryOut: () => operation.carryOut() });
         return void response.destroy();
       case "ignore-conditions":
         state.ignoresConditions = true;
@@ -173,11 +151,6 @@ export async function startS3Double(
       await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-export function refusal(status: number, code: string, headers: Record<string, string> = {}, message = code): Reply {
-  const body = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`;
-  return { status, headers: { "content-type": "application/xml", ...headers }, body: Buffer.from(body) };
 }
 
 function send(response: ServerResponse, reply: Reply, { name }: Pick<Operation, "name">): void {

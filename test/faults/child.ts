@@ -34,6 +34,8 @@ export interface Ended {
   errors: string;
   /** Steps that were counted, when it ended by itself. */
   steps: number;
+  /** Those of them that wrote to standard output at once: where something was acknowledged. */
+  outputs: number[];
 }
 
 export interface Child {
@@ -110,13 +112,13 @@ export function start(options: ChildOptions): Child {
     child.once("close", (code, signal) => {
       clearTimeout(deadline);
       over = true;
-      const counted = readQuietly(countFile);
+      const [steps = 0, ...outputs] = readQuietly(countFile).split(",").map(Number);
       rmSync(scratch, { recursive: true, force: true });
       notify();
       if (expired) errors += `\nended by force after ${deadlineMs} ms`;
       // `faketime` lives on, and says so.
       const killed = signal === "SIGKILL" || (code !== 0 && errors.includes("Caught Killed"));
-      resolve({ code, killed: killed && !expired, lines: lines(), errors, steps: Number(counted) });
+      resolve({ code, killed: killed && !expired, lines: lines(), errors, steps, outputs });
     });
   });
   /** Resolves with the first value that is not undefined; with undefined when the process has ended. */

@@ -7,7 +7,7 @@
  *                  pause   writes the number to descriptor 3 and waits for a byte from it
  *                  EIO     the call fails with this error, or any other that begins with E, instead of being made
  *     FAULTS_ONLY=fsync    counts calls of this function only
- *     FAULTS_COUNT=<file>  where the number of steps is written at the end
+ *     FAULTS_COUNT=<file>  where the number of steps is written at the end, and which of them were writes to standard output
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -18,6 +18,7 @@ const action = process.env["FAULTS_ACTION"] ?? "";
 const only = process.env["FAULTS_ONLY"] ?? "";
 const countFile = process.env["FAULTS_COUNT"];
 const { openSync, writeSync, readSync, closeSync } = fs;
+const outputs: number[] = [];
 let steps = 0;
 
 /** Counts a step; the error that the call is to fail with, when this is its turn. */
@@ -51,7 +52,9 @@ function count(
   for (const name of names) {
     const original = functions[name]!;
     functions[name] = function (this: unknown, ...args: unknown[]) {
-      const error = step(name);
+      // What Node opens to load the program is not the program's doing.
+      if (name === "writeSync" && args[0] === 1) outputs.push(steps + 1);
+      const error = /\.(?:[cm]?[jt]s|node)$/.test(String(args[0])) ? undefined : step(name);
       return error === undefined ? original.apply(this, args) : fail(error, args);
     };
   }
@@ -66,7 +69,7 @@ syncBuiltinESMExports();
 if (countFile !== undefined) {
   process.on("exit", () => {
     const descriptor = openSync(countFile, "w");
-    writeSync(descriptor, String(steps));
+    writeSync(descriptor, [steps, ...outputs].join(","));
     closeSync(descriptor);
   });
 }

@@ -1,7 +1,7 @@
 import { relative } from "node:path";
 import { asMillraceError, isMillraceError, type ErrorPlace, type MillraceError } from "../core/errors.ts";
 import { redact } from "../core/secrets.ts";
-import { escapeMessage } from "./text/escape.ts";
+import { escapeData, escapeMessage } from "./text/escape.ts";
 
 /** 0 done, 1 the run or a check failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C. */
 export function exitCodeOf(error: unknown): number {
@@ -39,16 +39,16 @@ function defectHint(): string {
 /** Three lines: what, where, and what mends it. Redacted, and safe to print. */
 export function formatError(thrown: unknown): string {
   const error: MillraceError = asMillraceError(thrown);
-  const lines = [`error: ${error.message}`];
+  const lines = [escapeMessage(`error: ${error.message}`)];
   const place = formatPlace(error.where);
-  if (place !== "") lines.push(`  at: ${place}`);
+  if (place !== "") lines.push(`  at: ${escapeData(place)}`);
   const hint = error.hint ?? (error.code === "internal" ? defectHint() : undefined);
-  if (hint !== undefined) lines.push(`  try: ${hint}`);
+  if (hint !== undefined) lines.push(escapeMessage(`  try: ${hint}`));
   if ((process.env["MILLRACE_DEBUG"] ?? "") !== "") {
     for (let cause: unknown = thrown; cause instanceof Error; cause = cause.cause)
-      lines.push(cause.stack ?? cause.message);
+      lines.push(escapeMessage(cause.stack ?? cause.message));
   }
-  return redact(escapeMessage(lines.join("\n")));
+  return redact(lines.join("\n"));
 }
 
 /** The same for machines, as one line of JSON. */

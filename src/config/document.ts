@@ -49,6 +49,9 @@ async function readText(file: string): Promise<string> {
 export function parseYaml(text: string, file: string): ConfigDocument {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false });
+  if (document.errors.some((error) => error.message.includes("call stack"))) {
+    throw new MillraceError("config", "the configuration is nested too deep to be read", { where: { file } });
+  }
   if (document.errors.length > 0) {
     const problems = document.errors.map((error): Problem => {
       const line = lines.linePos(error.pos[0]).line;

@@ -10,6 +10,7 @@ import {
   type Inferred,
   type Sql,
 } from "../core/index.ts";
+import { limitDepth } from "./json-depth.ts";
 import type { JsonOptions } from "./json-options.ts";
 import { jsonPointer } from "./json-values.ts";
 import { sameName, sqlArguments, sqlColumns, sqlPaths, sqlType, unreadable } from "./sql.ts";
@@ -22,6 +23,7 @@ export async function inferJson(
   reader: { relation: (records: string, tolerant: boolean) => Sql; raw: Sql; lines: boolean },
 ): Promise<Inferred> {
   const wrong = (error: unknown): MillraceError => unreadable(error, file, "is not JSON that can be read");
+  await limitDepth(file, options.compression, options.sample_rows);
   let mode = options.records === "auto" ? "auto" : options.records === "objects" ? "true" : "false";
   let columns: Column[];
   try {

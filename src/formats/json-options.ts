@@ -19,8 +19,10 @@ export const jsonOptions = z.strictObject({
     .number()
     .int()
     .positive()
-    .optional()
-    .describe("Levels that become structs and lists; what lies deeper stays JSON text. Default: all."),
+    .max(100)
+    // Types of any depth end the engine: with an error from a thousand levels on, with the whole process from some ten thousand.
+    .default(32)
+    .describe("Levels that become structs and lists; what lies deeper stays JSON text. At most 100. Default 32."),
   max_object_bytes: z
     .number()
     .int()

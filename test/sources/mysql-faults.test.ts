@@ -332,7 +332,7 @@ describe("a source only reads", () => {
     });
     expect((await readAll(source, { stream: "secret" })).rows).toEqual([["1", "2"]]);
     expect((await errorOf(() => readAll(source, { query: "SELECT concealed FROM secret" }))).code).toBe("permission");
-    expect((await errorOf(() => readAll(source, { stream: "many" }))).code).toBe("not-found");
+    expect((await errorOf(() => readAll(source, { stream: "many" }))).code).toBe("permission");
     await using full = await openShop(server);
     expect(await errorOf(() => readAll(full, { stream: "broken" }))).toMatchObject({
       code: "permission",

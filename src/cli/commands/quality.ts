@@ -5,7 +5,7 @@ import type { Context, GlobalFlags } from "../context.ts";
 import { paint } from "../output.ts";
 import { checkLines } from "../receipt.ts";
 import { withLake } from "../session.ts";
-import { escapeMessage } from "../text/escape.ts";
+import { escapeLines } from "../text/escape.ts";
 import { count } from "../text/numbers.ts";
 
 interface Flags extends GlobalFlags {
@@ -32,7 +32,7 @@ export default async function quality(this: Context, flags: Flags, reference: st
     else if (report.checks.length === 0) output.print("no checks are configured");
     else output.print(checkLines(output, report.checks).join("\n"));
     output.print("");
-    output.print(escapeMessage(renderProfileText(profile, output.width ?? 120)));
+    output.print(escapeLines(renderProfileText(profile, output.width ?? 120)));
     if (flags.html !== undefined && !flags.quiet) output.note(`\nthe page with plots is in ${flags.html}`);
   });
 }

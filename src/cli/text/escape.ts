@@ -11,9 +11,20 @@ export function escapeData(text: string): string {
   );
 }
 
-/** A message of our own that may quote data: its line breaks stay. */
-export function escapeMessage(text: string): string {
+/** Lines of our own that hold data, as a profile does. */
+export function escapeLines(text: string): string {
   return text.split("\n").map(escapeData).join("\n");
+}
+
+/**
+ * A message of our own that may quote data: its line breaks stay, but what follows them is indented, so that no data can look like a
+ * line of ours.
+ */
+export function escapeMessage(text: string): string {
+  return text
+    .split("\n")
+    .map((line, index) => (index === 0 || line.startsWith("    ") ? escapeData(line) : `    ${escapeData(line)}`))
+    .join("\n");
 }
 
 const wide =

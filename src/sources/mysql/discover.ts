@@ -1,6 +1,7 @@
 import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
 import { formatStream, quoteTable, quoteText, type TableName } from "./names.ts";
 import type { Session, TextRow } from "./session.ts";
+import { mysqlError } from "./errors.ts";
 import { mapColumns, type MappedColumn, type ServerColumn } from "./types.ts";
 
 /** A table or view as the catalogue describes it. */
@@ -42,12 +43,34 @@ export async function describeTable(session: Session, name: TableName, signal?: 
     const sql = `SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE ${scope} ORDER BY TABLE_NAME`;
     const known = (await session.query(sql, signal)).map((row) => row["name"]!);
     const stream = formatStream(name, session.settings.database);
+    await requireReadable(session, name, stream, signal);
     throw new MillraceError("not-found", `there is no table \`${name.table}\` in the database \`${name.database}\``, {
       where: { stream },
       hint: `${suggestion(name.table, known)} (or \`${session.settings.user}\` may not read it)`,
     });
   }
   return table;
+}
+
+/** The catalogue does not show what a user may not see; a statement about it is refused. Throws `permission`. */
+async function requireReadable(
+  session: Session,
+  name: TableName,
+  stream: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { settings } = session;
+  try {
+    await session.query(`SELECT 1 FROM ${quoteTable(name)} LIMIT 0`, signal);
+  } catch (thrown) {
+    const error = mysqlError(thrown, settings, { stream });
+    if (error.code !== "permission") return;
+    throw new MillraceError("permission", `\`${settings.user}\` may not read \`${stream}\``, {
+      where: { stream },
+      cause: error,
+      hint: `GRANT SELECT ON \`${name.database}\`.* TO '${settings.user}'@'%';`,
+    });
+  }
 }
 
 function streamInfo(table: TableInfo, database: string | undefined): StreamInfo {

@@ -84,8 +84,10 @@ export async function open(options: Options, context: SourceContext): Promise<So
         const names = await listNames(session, schemas);
         await checkSchemas(session, schemas);
         const rows = await session.query(
-          `SELECT has_table_privilege(format('%I.%I', s, t), 'SELECT') AND has_schema_privilege(s, 'USAGE') AS readable
-           FROM unnest($1::text[], $2::text[]) AS listed(s, t)`,
+          // By their numbers: a name of a schema that the role may not enter is an error.
+          `SELECT has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AS readable
+           FROM unnest($1::text[], $2::text[]) AS listed(s, t)
+           JOIN pg_namespace n ON n.nspname = s JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t`,
           [names.map(({ schema }) => schema), names.map(({ name }) => name)],
           signal,
         );

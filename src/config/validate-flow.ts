@@ -51,10 +51,10 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
     const spec = Object.hasOwn(config.connections, from.connection) ? config.connections[from.connection] : undefined;
     if (spec === undefined) {
       problems.push(unknownName("connection", from.connection, Object.keys(config.connections), place));
-    } else if (spec.source === undefined) {
+    } else if (spec.source === undefined && spec.store === undefined) {
       problems.push({
         path: place,
-        message: `the connection \`${from.connection}\` is not a source`,
+        message: `the connection \`${from.connection}\` is neither a source nor a store`,
         hint: "`millrace list sources` shows what can be read",
       });
     }

@@ -1,3 +1,4 @@
+import type { Store } from "./store.ts";
 import type { Column } from "./types.ts";
 import type { EngineView } from "./engine-view.ts";
 
@@ -162,6 +163,8 @@ export interface SourceContext {
   folder: string;
   /** The engine, as far as a source may use it: schema inference and reading of files. */
   engine: EngineView;
+  /** The store whose objects are to be read, for a source that reads files. Its owner closes it. */
+  store?: Store;
   /** A local folder for temporary files that the engine is let into. Its owner removes it. Default: a folder of the source's own. */
   scratch?: string;
 }

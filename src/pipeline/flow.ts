@@ -12,11 +12,13 @@ const fromSchema = z.strictObject({
   connection: z
     .string()
     .optional()
-    .describe("Name of a configured connection. Leave it out to read local files with `path`."),
+    .describe(
+      "Name of a configured connection: a source, or a store whose objects are files. Leave it out to read local files with `path`.",
+    ),
   stream: z
     .string()
     .optional()
-    .describe("Stream of the connection: a table (`public.orders`), a topic, a glob of files."),
+    .describe("Stream of the connection: a table (`public.orders`), a topic, a glob of files or objects."),
   query: z.string().optional().describe("A SELECT in the source's own language, instead of `stream`."),
   path: z
     .union([z.string(), z.array(z.string())])

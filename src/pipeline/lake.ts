@@ -163,6 +163,17 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
       const context = { folder: config.folder, engine: await openOnce() };
       if (name === undefined) return openSource(registry, "files", options ?? {}, { ...context, connection: "files" });
       const found = await connection(name);
+      // The objects of a store are files: with the connection go the options of `files`.
+      if (found.kind === "store") {
+        const elsewhere = await openStore(registry, found.type, found.options, config.folder);
+        const files = await openSource(registry, "files", options ?? {}, {
+          ...context,
+          connection: name,
+          store: elsewhere,
+          scratch,
+        });
+        return { ...files, [Symbol.asyncDispose]: () => closeBoth(files, elsewhere) };
+      }
       if (found.kind !== "source") {
         throw new MillraceError("config", `the connection \`${name}\` is a ${found.kind}, not a source`, {
           where: { connection: name },
@@ -192,6 +203,14 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
       await store[Symbol.asyncDispose]();
     },
   };
+}
+
+async function closeBoth(first: AsyncDisposable, second: AsyncDisposable): Promise<void> {
+  try {
+    await first[Symbol.asyncDispose]();
+  } finally {
+    await second[Symbol.asyncDispose]();
+  }
 }
 
 /** Options of the built-in `files` source for a flow that names paths itself. */

@@ -3,11 +3,11 @@ import {
   MillraceError,
   suggestion,
   type CheckDefinition,
-  type EngineView,
   type Format,
   type Registry,
   type RegistryEntry,
   type Source,
+  type SourceContext,
   type SourceDefinition,
   type Store,
   type StoreDefinition,
@@ -59,7 +59,7 @@ export async function openSource(
   registry: Registry,
   type: string,
   options: unknown,
-  context: { connection: string; folder: string; engine: EngineView },
+  context: SourceContext,
 ): Promise<Source> {
   const definition = await loadSource(registry, type);
   const valid = validateOptions(definition.options, options, `options of \`${context.connection}\``);

@@ -64,9 +64,10 @@ export function flowCursor(dataset: Dataset | undefined, flowName: string): Flow
 }
 
 export async function openFlowSource(lake: LakeHandles, flow: Flow): Promise<Source> {
-  return flow.from.connection === undefined
-    ? lake.source(undefined, filesOptions(flow))
-    : lake.source(flow.from.connection);
+  const { connection, format } = flow.from;
+  if (connection === undefined) return lake.source(undefined, filesOptions(flow));
+  const ofStore = format !== undefined && (await lake.connection(connection)).kind === "store";
+  return lake.source(connection, ofStore ? { format } : undefined);
 }
 
 export async function openIfExists(lake: LakeHandles, name: string): Promise<Dataset | undefined> {

@@ -21,8 +21,8 @@ export async function newsOf(
   changed: "fail" | "ignore" | "reread",
   kindOf: (file: Found) => Promise<"lines" | "archive" | "other">,
 ): Promise<News | undefined> {
+  if (position.has(file)) return undefined;
   const seen = position.get(file.name);
-  if (seen?.size === file.size && seen.modified === file.modified) return undefined;
   const etag = await etagOf(file.path, file.size);
   const now: Seen = { size: file.size, modified: file.modified, etag };
   if (seen === undefined) {

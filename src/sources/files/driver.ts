@@ -1,6 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import { dirname, extname, join, posix, resolve, sep } from "node:path";
 import {
+  forEachLimited,
   MillraceError,
   systemCode,
   throwIfAborted,
@@ -22,6 +23,7 @@ import { isLines, openFormat, type FormatOptions } from "./formats.ts";
 import { Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
 import { listFiles, nameOf, type Found } from "./list.ts";
+import { openObjects, type FoundObject } from "./objects.ts";
 import { readablesOf, type Readable } from "./members.ts";
 import { configuredPaths, globBase, globCharacters, ownScratch } from "./scratch.ts";
 import { partsOf, poisonPart, unchanged, type PartSpec } from "./parts.ts";
@@ -30,8 +32,16 @@ import { fileRef, lookInto } from "./shapes.ts";
 export async function open(options: FilesOptions, context: SourceContext): Promise<Source> {
   const { engine } = context;
   const folder = resolve(context.folder);
-  const patterns = configuredPaths(options);
   const scratch = context.scratch === undefined ? ownScratch() : join(context.scratch, "files");
+  const objects = context.store && openObjects(context.store, scratch, context.connection);
+  const configured = configuredPaths(options);
+  const patterns = objects && configured.length === 0 ? [""] : configured;
+  const list = (wanted: readonly string[], signal?: AbortSignal): Promise<Found[]> =>
+    objects ? objects.list(wanted, signal) : listFiles(wanted, folder, signal);
+  /** Brings objects here; files are here already. */
+  const fetch = async (files: readonly Found[], signal?: AbortSignal): Promise<void> => {
+    if (objects) await forEachLimited(files, 4, (file) => objects.fetch(file as FoundObject, signal));
+  };
   if (patterns.length === 0) {
     throw new MillraceError("config", "`files` needs `path`", {
       where: { connection: context.connection },
@@ -48,6 +58,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     }
     if (request.stream === undefined) return patterns;
     if (patterns.includes(request.stream)) return [request.stream];
+    if (objects) return [request.stream];
     const [root] = patterns;
     if (patterns.length > 1) {
       throw new MillraceError(
@@ -116,16 +127,18 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
 
   return {
     async check(signal) {
-      for (const file of await listFiles(patterns, folder, signal)) await readable(file);
+      // A bucket may hold millions: the first one says that it can be listed.
+      if (objects) return objects.check();
+      for (const file of await list(patterns, signal)) await readable(file);
     },
 
     async *streams(signal): AsyncGenerator<StreamInfo> {
       const groups = new Map<string, Found[]>();
-      for (const file of await listFiles(patterns, folder, signal)) {
-        const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.path)?.[0] ?? "";
+      for (const file of await list(patterns, signal)) {
+        const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.object ?? file.path)?.[0] ?? "";
         const key = patterns.includes(file.name)
           ? file.name
-          : posix.join(dirname(streamName(file, patterns, folder)), `*${suffix}`);
+          : posix.join(dirname(file.object ?? streamName(file, patterns, folder)), `*${suffix}`);
         groups.set(key, [...(groups.get(key) ?? []), file]);
       }
       for (const [name, files] of groups) {
@@ -133,6 +146,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         let columns: Column[] = [];
         try {
           const request: ReadRequest = {};
+          await fetch(sample, signal);
           const looked = await lookInto(
             await readables(sample, request, new Position(undefined), signal),
             declaredOf(request).options,
@@ -160,9 +174,14 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       const position = new Position(after);
       const known = (position.columns ?? []) as unknown as Column[];
       const news: News[] = [];
-      for (const file of await listFiles(patternsOf(request), folder, signal)) {
+      const listed = await list(patternsOf(request), signal);
+      await fetch(
+        listed.filter((file) => !position.has(file)),
+        signal,
+      );
+      for (const file of listed) {
         throwIfAborted(signal);
-        await readable(file);
+        if (objects === undefined) await readable(file);
         const fresh = await newsOf(file, position, options.changed, kindOf);
         if (fresh !== undefined) news.push(fresh);
       }
@@ -194,8 +213,13 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       if (spec.poison !== undefined) return poisonPayload(spec.files[0]!.name, spec.poison, spec.columns);
       const { format } = await openFormat(spec.format, spec.options);
       const files: FileRef[] = [];
-      for (const file of spec.files) {
+      for (const planned of spec.files) {
         throwIfAborted(signal);
+        const file =
+          objects && planned.object !== undefined ? { ...planned, path: objects.pathOf(planned.object) } : planned;
+        if (objects && planned.object !== undefined) {
+          await objects.fetch({ object: planned.object, size: planned.diskSize, modified: planned.modified }, signal);
+        }
         const wrapping = await unchanged(file, isLines(spec.format));
         files.push(await fileRef({ ...file, wrapping, format: spec.format }, options, scratch, signal));
       }

@@ -93,6 +93,12 @@ export class Position {
     this.columns = cursor?.columns;
   }
 
+  /** True when the file was read as it is, so that nothing of it is new. */
+  has({ name, size, modified }: { name: string; size: number; modified: number }): boolean {
+    const seen = this.get(name);
+    return seen?.size === size && seen.modified === modified;
+  }
+
   get(name: string): Seen | undefined {
     return this.#files.get(this.#hashed ? hashName(name) : name);
   }

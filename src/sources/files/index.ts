@@ -91,6 +91,10 @@ export default defineSource({
       yaml: "connections:\n  inbox: { source: files, path: ./inbox }\nflows:\n  orders:\n    from: { connection: inbox, stream: orders/*.ndjson }",
     },
     {
+      title: "Objects of a bucket",
+      yaml: "connections:\n  bucket: { store: s3, bucket: events, region: eu-west-1 }\nflows:\n  events:\n    from: { connection: bucket, stream: 2024/**/*.ndjson.gz }",
+    },
+    {
       title: "Semicolons and decimal commas",
       yaml: 'flows:\n  prices:\n    from: { path: prices.csv, options: { delimiter: ";", decimal_separator: "," } }',
     },

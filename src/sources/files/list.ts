@@ -12,6 +12,8 @@ export interface Found {
   size: number;
   /** Milliseconds since the epoch. */
   modified: number;
+  /** Its name in the store, when it is an object of one. */
+  object?: string;
 }
 
 /** The files of paths, folders and globs, each once, by name. Throws `not-found` for a path that does not exist or a glob without a match. */

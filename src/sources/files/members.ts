@@ -35,6 +35,8 @@ export interface Readable {
   wrapping: Wrapping;
   /** First bytes as they lie on disk, when they are the content. */
   head?: Buffer;
+  /** Name in the store, when the file on disk is the copy of an object. */
+  object?: string;
 }
 
 interface OnDisk {
@@ -43,6 +45,7 @@ interface OnDisk {
   size: number;
   modified: number;
   etag: string;
+  object?: string;
 }
 
 /** A JSON document is unpacked, because its end must be looked at before it is read. */

@@ -14,6 +14,8 @@ export interface PartFile {
   /** Bytes of the file on disk; of a member, those of its archive. */
   diskSize: number;
   wrapping: Wrapping;
+  /** Name in the store, when the file on disk is the copy of an object. */
+  object?: string;
 }
 
 export interface PartSpec {
@@ -53,10 +55,13 @@ export async function unchanged(file: PartFile, lines: boolean): Promise<Wrappin
   );
 }
 
+function partFile({ path, name, size, modified, etag, diskSize, wrapping, object }: Readable): PartFile {
+  return { path, name, size, modified, etag, diskSize, wrapping, ...(object === undefined ? {} : { object }) };
+}
+
 /** A part that tells of a file instead of reading it. */
 export function poisonPart(readable: Readable, columns: Column[], why: string): Omit<Part, "id"> {
-  const { path, name, size, modified, etag, diskSize, wrapping } = readable;
-  const file: PartFile = { path, name, size, modified, etag, diskSize, wrapping };
+  const file = partFile(readable);
   const spec: PartSpec = { format: readable.format, options: {}, columns, files: [file], poison: why };
   return { spec: spec as unknown as Part["spec"], bytes: 0 };
 }
@@ -78,10 +83,11 @@ export function partsOf(
     files = [];
     bytes = 0;
   };
-  for (const { path, name, size, modified, etag, diskSize, wrapping } of shape.readables) {
+  for (const readable of shape.readables) {
+    const { size, wrapping } = readable;
     const length = wrapping.from === undefined ? size : wrapping.to! - wrapping.from;
     if (files.length > 0 && (converted || bytes + length > partBytes)) close();
-    files.push({ path, name, size, modified, etag, diskSize, wrapping });
+    files.push(partFile(readable));
     bytes += length;
   }
   close();

@@ -29,7 +29,7 @@ export function openObjects(store: Store, scratch: string, connection: string): 
 
   return {
     async check() {
-      for await (const entry of store.list("")) if (entry) return;
+      await store.list("")[Symbol.asyncIterator]().next();
     },
     pathOf,
     async list(patterns, signal) {

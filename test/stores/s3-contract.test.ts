@@ -15,7 +15,6 @@ function start(server: () => Promise<S3Server>, options: Record<string, unknown>
       secrets: [running.secretKey, "wrong-c4nary-secret"],
       wrong: [
         { what: "no such bucket", options: { ...right, bucket: "absent" }, code: "not-found" },
-        { what: "nobody listens", options: { ...right, endpoint: "http://127.0.0.1:9" }, code: "unreachable" },
         { what: "the file of `ca` is absent", options: { ...right, ca: "absent.pem" }, code: "config" },
       ],
       [Symbol.asyncDispose]: () => running.stop(),
@@ -46,7 +45,10 @@ storeContract({
     return {
       options: right,
       secrets: ["double-c4nary-secret"],
-      wrong: [{ what: "no such bucket", options: { ...right, bucket: "absent" }, code: "not-found" }],
+      wrong: [
+        { what: "no such bucket", options: { ...right, bucket: "absent" }, code: "not-found" },
+        { what: "nobody listens", options: { ...right, endpoint: "http://127.0.0.1:9" }, code: "unreachable" },
+      ],
       faults: {
         loseWriteReply: async () => double.arm("PutObject", "lose"),
         refuse: async (times) => double.arm("*", "refuse", times),

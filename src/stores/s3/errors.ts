@@ -73,6 +73,8 @@ export function s3Error(error: unknown, action: Action, path: string, bucket: st
     case "InvalidToken":
     case "InvalidClientTokenId":
     case "UnrecognizedClientException":
+    // Versity S3 Gateway, with 404.
+    case "XAdminUserNotFound":
       return fail("authentication", `S3 does not accept the credentials: ${said}`, {
         hint: "correct `credentials` (or the environment that they come from)",
       });
@@ -184,6 +186,9 @@ function networkError(
     return fail("unreachable", `the server does not speak TLS as we do: ${message}`, {
       hint: "check `http://` or `https://` in `endpoint`",
     });
+  }
+  if (name === "ENOTFOUND") {
+    return fail("unreachable", `there is no such host: ${message}`, { hint: "correct `endpoint` or `region`" });
   }
   if (/timeout|ETIMEDOUT/i.test(name)) {
     return fail("timeout", `S3 did not answer in time: ${message}`, {

@@ -20,7 +20,8 @@ export type FromHost =
   | { finished: ReturnType<typeof sandboxCounts> };
 export type ToHost = { ping: number } | { files: string[] } | { workers: [string, string | number][] };
 
-const send = (message: FromHost): void => void process.send!(message);
+/** Whoever asked may have gone by now. */
+const send = (message: FromHost): void => void (process.connected && process.send!(message, () => undefined));
 
 async function readAll(files: string[]): Promise<void> {
   await using bench = await openBench();

@@ -233,7 +233,7 @@ function list(objects: Map<string, StoredObject>, query: URLSearchParams): Reply
   const encoding = query.get("encoding-type") === "url" ? "<EncodingType>url</EncodingType>" : "";
   return xml(
     "ListBucketResult",
-    `<IsTruncated>${isTruncated}</IsTruncated>${isTruncated ? token : ""}${encoding}${[...entries.values()].join("")}`,
+    `<KeyCount>${entries.size}</KeyCount><IsTruncated>${isTruncated}</IsTruncated>${isTruncated ? token : ""}${encoding}${[...entries.values()].join("")}`,
   );
 }
 

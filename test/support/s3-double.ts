@@ -25,6 +25,8 @@ export type Fault =
   | "flip"
   /** A listing that says that more follows, but not where. */
   | "lost-token"
+  /** A listing that lacks the first of the entries that it counts. */
+  | "lost-entries"
   /** Conditions are not looked at. */
   | "ignore-conditions"
   /** A refusal in S3's words, without effect. */
@@ -112,6 +114,11 @@ export async function startS3Double(
       case "lost-token": {
         const reply = operation.carryOut();
         const body = reply.body.toString().replace(/<NextContinuationToken>.*<\/NextContinuationToken>/s, "");
+        return send(response, { ...reply, body: Buffer.from(body) }, operation);
+      }
+      case "lost-entries": {
+        const reply = operation.carryOut();
+        const body = reply.body.toString().replace(/<Contents>.*?<\/Contents>/s, "");
         return send(response, { ...reply, body: Buffer.from(body) }, operation);
       }
       default:

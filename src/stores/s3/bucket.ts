@@ -40,11 +40,14 @@ export interface SendOptions {
 export async function openBucket(options: S3Options, folder: string): Promise<Bucket> {
   const timeoutMs = options.timeout * 1000;
   const sockets = { keepAlive: true, maxSockets: options.connections };
+  const connectMs = Math.min(10_000, timeoutMs);
+  const httpsAgent = new HttpsAgent({ ...sockets, ...(options.ca && { ca: await authorities(options.ca, folder) }) });
   const requestHandler = new NodeHttpHandler({
-    connectionTimeout: Math.min(10_000, timeoutMs),
     socketTimeout: timeoutMs,
-    httpAgent: new HttpAgent(sockets),
-    httpsAgent: new HttpsAgent({ ...sockets, ...(options.ca && { ca: await authorities(options.ca, folder) }) }),
+    httpAgent: connectingWithin(connectMs, new HttpAgent(sockets), "connect"),
+    httpsAgent: connectingWithin(connectMs, httpsAgent, "secureConnect"),
+    // Requests that wait for a connection are nothing that a user must hear of.
+    logger: { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore },
   });
   const client = new S3Client({
     requestHandler,
@@ -85,6 +88,29 @@ export async function openBucket(options: S3Options, folder: string): Promise<Bu
     call: (action, path, send, signal) => again(() => once(action, path, send, signal), signal),
     close: () => client.destroy(),
   };
+}
+
+function ignore(): void {
+  // Nothing is logged.
+}
+
+/**
+ * Gives up a connection that is not made in time. The handler's own timer also counts the wait for one of `connections` to become
+ * free, so that on a slow line requests would fail although all goes well.
+ */
+function connectingWithin<Agent extends HttpAgent>(milliseconds: number, agent: Agent, made: string): Agent {
+  const create = agent.createConnection.bind(agent);
+  agent.createConnection = (...given) => {
+    const socket = create(...given);
+    if (!socket) return socket;
+    const timer = setTimeout(() => {
+      const problem = new Error(`no connection within ${milliseconds / 1000} s`);
+      socket.destroy(Object.assign(problem, { code: "ETIMEDOUT" }));
+    }, milliseconds);
+    for (const event of [made, "close"]) socket.once(event, () => clearTimeout(timer));
+    return socket;
+  };
+  return agent;
 }
 
 function regionOf(options: S3Options): { region?: string } {

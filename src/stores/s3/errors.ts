@@ -45,6 +45,13 @@ export function isDoubtful(error: unknown): boolean {
   return !declined.has(name) && !unsent.has(name);
 }
 
+/** True for a refusal that does not say why, as all are that answer to HEAD. */
+export function isWordless(error: unknown): boolean {
+  if (!isMillraceError(error) || !(error.cause instanceof S3Failure)) return false;
+  const { name, status = 0 } = error.cause;
+  return /^Unknown|^\d+$|^(BadRequest|Forbidden)$/.test(name) && status >= 400 && status < 500 && status !== 404;
+}
+
 /** Errors of the SDK in Millrace's codes. */
 export function s3Error(error: unknown, action: Action, path: string, bucket: string): MillraceError {
   if (isMillraceError(error)) return error;

@@ -52,6 +52,8 @@ async function* pages(
       if (reply.IsTruncated && (!reply.NextContinuationToken || reply.NextContinuationToken === token)) {
         throw broken(path, "it is incomplete and does not say how it goes on");
       }
+      const entries = (reply.Contents?.length ?? 0) + (reply.CommonPrefixes?.length ?? 0);
+      if ((reply.KeyCount ?? 0) > entries) throw broken(path, `${entries} of ${reply.KeyCount} entries came`);
       return reply;
     });
     yield page;

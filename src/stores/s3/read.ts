@@ -1,9 +1,14 @@
 import type { Readable } from "node:stream";
-import { GetObjectCommand, type GetObjectCommandOutput, HeadObjectCommand } from "@aws-sdk/client-s3";
+import {
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadObjectCommand,
+  type HeadObjectCommandOutput,
+} from "@aws-sdk/client-s3";
 import { MillraceError, type RandomAccess, throwIfAborted } from "../../core/index.ts";
 import type { Bucket } from "./bucket.ts";
 import { assertChecksum } from "./checksum.ts";
-import { s3Error } from "./errors.ts";
+import { isWordless, s3Error } from "./errors.ts";
 import { keyOf } from "./paths.ts";
 
 /** Metadata of an object that tells which write made it. */
@@ -17,13 +22,37 @@ export interface Head {
   writer: string | undefined;
 }
 
-/** Throws `not-found`. */
+/** One try: who asks knows what it means when there is no answer. Throws `not-found`. */
 export async function headObject(bucket: Bucket, path: string): Promise<Head> {
   const input = { ...bucket.common, Key: keyOf(bucket.root, path) };
-  const reply = await bucket.call("read", path, (options) => bucket.client.send(new HeadObjectCommand(input), options));
-  if (reply.ContentLength === undefined) throw broken(path, "the server does not say how long it is");
+  try {
+    const reply = await bucket.once("read", path, (options) =>
+      bucket.client.send(new HeadObjectCommand(input), options),
+    );
+    return headOf(path, reply, reply.ContentLength);
+  } catch (error) {
+    if (!isWordless(error)) throw error;
+    return headByRange(bucket, path, error);
+  }
+}
+
+/** The reply to HEAD has no body, and so a refusal of it no reason: the same asked with GET has one, or the answer itself. */
+async function headByRange(bucket: Bucket, path: string, refused: unknown): Promise<Head> {
+  const input = { ...bucket.common, Key: keyOf(bucket.root, path), Range: "bytes=0-0" };
+  const reply = await bucket
+    .once("read", path, (options) => bucket.client.send(new GetObjectCommand(input), options))
+    .catch((error: unknown) => {
+      throw isWordless(error) ? refused : error;
+    });
+  discard(reply);
+  const [, size] = /\/(\d+)$/.exec(reply.ContentRange ?? "") ?? [];
+  return headOf(path, reply, size === undefined ? reply.ContentLength : Number(size));
+}
+
+function headOf(path: string, reply: HeadObjectCommandOutput, size: number | undefined): Head {
+  if (size === undefined) throw broken(path, "the server does not say how long it is");
   return {
-    size: reply.ContentLength,
+    size,
     modified: reply.LastModified?.getTime() ?? Date.now(),
     etag: reply.ETag,
     writer: reply.Metadata?.[writeKey],
@@ -45,7 +74,7 @@ export async function readObject(bucket: Bucket, path: string): Promise<Uint8Arr
 
 /** Every range is of the object that was there when it was opened: another one is `conflict`. */
 export async function openObject(bucket: Bucket, path: string): Promise<RandomAccess> {
-  const { size, etag } = await headObject(bucket, path);
+  const { size, etag } = await bucket.again(() => headObject(bucket, path));
   const where = { store: "s3", file: path };
   const read = async (offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> => {
     throwIfAborted(signal);

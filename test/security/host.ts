@@ -17,11 +17,21 @@ export type FromHost =
   | { pong: number }
   | { done: Done }
   | { worker: { how: string; outcome: string } }
-  | { finished: ReturnType<typeof sandboxCounts> };
+  /** `turns`: how long its event loop was busy between two ticks of a clock, milliseconds of processor time of its thread. */
+  | { finished: ReturnType<typeof sandboxCounts>; turns: number[] };
 export type ToHost = { ping: number } | { files: string[] } | { workers: [string, string | number][] };
 
 /** Whoever asked may have gone by now. */
 const send = (message: FromHost): void => void (process.connected && process.send!(message, () => undefined));
+
+/** Processor time, since other processes of this machine cannot make it longer: an event loop that is blocked is busy. */
+const turns: number[] = [];
+let last = process.threadCpuUsage();
+setInterval(() => {
+  const spent = process.threadCpuUsage(last);
+  last = process.threadCpuUsage();
+  turns.push((spent.user + spent.system) / 1_000);
+}, 20).unref();
 
 async function readAll(files: string[]): Promise<void> {
   await using bench = await openBench();
@@ -38,7 +48,7 @@ async function readAll(files: string[]): Promise<void> {
     }
     send({ done: { file, outcome, message } });
   }
-  send({ finished: sandboxCounts() });
+  send({ finished: sandboxCounts(), turns: turns.splice(0) });
 }
 
 const module = new URL("../sandbox/work/misbehave.ts", import.meta.url);
@@ -60,7 +70,7 @@ async function misbehave(workers: [string, string | number][]): Promise<void> {
     }
     send({ worker: { how, outcome } });
   }
-  send({ finished: sandboxCounts() });
+  send({ finished: sandboxCounts(), turns: turns.splice(0) });
 }
 
 process.on("message", (message: ToHost) => {

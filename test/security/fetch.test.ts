@@ -265,10 +265,10 @@ describe("bodies", () => {
     const error = await refusal(() => textOf("/drip", { deadlineMs: 500, idleMs: 10_000 }));
     expect(error).toMatchObject({ code: "timeout", temporary: true });
     routes["/body"] = (_request, response) => response.end(Buffer.alloc(2_000_000, "x"));
-    const response = await safeFetch(at("/body"), options({ idleMs: 500 }));
+    const response = await safeFetch(at("/body"), options({ idleMs: 2_000 }));
     let total = 0;
     for await (const chunk of response.body()) {
-      if (total === 0) await new Promise((resolve) => setTimeout(resolve, 800));
+      if (total === 0) await new Promise((resolve) => setTimeout(resolve, 2_500));
       total += chunk.length;
     }
     expect(total).toBe(2_000_000);

@@ -91,6 +91,8 @@ export interface ColumnData {
     | readonly (string | Uint8Array | boolean | bigint | number | null)[];
   /** One byte a row, 1 = present. Absent: a typed array has no nulls. */
   validity?: Uint8Array;
+  /** Lists of numbers: the elements of all rows, and where those of each row begin. `values` is empty then. */
+  list?: { starts: Int32Array; lengths: Int32Array; elements: ColumnData };
 }
 
 /** One unstructured object. */

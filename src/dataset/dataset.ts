@@ -114,7 +114,12 @@ export interface Dataset {
   /** Data files of a version, default the current one. */
   files(version?: Version): Promise<DataFile[]>;
   /** A FROM item that reads a version with the engine, columns resolved by field id. An empty version gives a typed empty relation. */
-  relation(version?: Version, files?: readonly DataFile[]): Promise<Sql>;
+  relation(
+    version?: Version,
+    files?: readonly DataFile[],
+    /** `rowNumber`: adds `file_row_number`, the place of the row in its file. */
+    options?: { rowNumber?: boolean },
+  ): Promise<Sql>;
   /** The cursor that the newest snapshot of the current history holds for a flow. */
   cursor(flow: string): Cursor | undefined;
   /** What was erased from the dataset, and what is being erased. */

@@ -59,7 +59,7 @@ export function datasetOf(table: Table): Dataset {
     version: (reference) => findVersion(table, reference),
     columns: (version) => table.columns(version?.schemaId),
     files: (version) => table.files(version),
-    relation: (version, files) => relation(table, version, files),
+    relation: (version, files, options) => relation(table, version, files, options),
     cursor: (flow) => readCursor(table, currentSnapshot(table.metadata), flow),
     erasures: () => erasureState(table.metadata),
     assertOpen: () => assertNoErasure(table, table.metadata),

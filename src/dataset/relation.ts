@@ -44,7 +44,12 @@ export function engineType(type: DataType): Sql {
 }
 
 /** See `Dataset.relation`. */
-export async function relation(table: Table, version: Version | undefined, files?: readonly DataFile[]): Promise<Sql> {
+export async function relation(
+  table: Table,
+  version: Version | undefined,
+  files?: readonly DataFile[],
+  options: { rowNumber?: boolean } = {},
+): Promise<Sql> {
   const columns = table.columns(version?.schemaId);
   const chosen = files ?? (await table.files(version));
   await table.store.fetch?.(chosen);
@@ -53,6 +58,7 @@ export async function relation(table: Table, version: Version | undefined, files
     table,
     columns,
     chosen.map((file) => file.path),
+    options,
   );
 }
 

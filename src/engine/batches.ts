@@ -1,6 +1,8 @@
 import {
   DuckDBBlobValue,
+  DuckDBBlobVector,
   DuckDBDataChunk,
+  DuckDBListVector,
   DuckDBTypeId,
   type DuckDBConnection,
   type DuckDBType,
@@ -81,24 +83,35 @@ const arrays: Partial<
   [DuckDBTypeId.DOUBLE]: Float64Array,
 };
 
-/** The result of a SELECT in batches of columns, pulled: numbers as typed arrays, all else as `toLossless` gives it. */
-export async function* streamBatches(connection: DuckDBConnection, select: Sql): AsyncGenerator<ColumnBatch> {
+/**
+ * The result of a SELECT in batches of columns, pulled: numbers as typed arrays, all else as `toLossless` gives it. With `flatLists`,
+ * lists of numbers come as one array of their elements with offsets, and bytes are good until the next batch only.
+ */
+export async function* streamBatches(
+  connection: DuckDBConnection,
+  select: Sql,
+  flatLists = false,
+): AsyncGenerator<ColumnBatch> {
   const result = await connection.stream(select);
   for (;;) {
     const chunk = await result.fetchChunk();
     if (chunk === null || chunk.rowCount === 0) return;
     const columns = Array.from({ length: chunk.columnCount }, (_, index) =>
-      columnData(chunk.getColumnVector(index), chunk.rowCount),
+      columnData(chunk.getColumnVector(index), chunk.rowCount, flatLists),
     );
     yield { rows: chunk.rowCount, columns };
   }
 }
 
-function columnData(vector: DuckDBVector, rows: number): ColumnData {
+function columnData(vector: DuckDBVector, rows: number, flatLists: boolean): ColumnData {
   const TypedArray = arrays[vector.type.typeId];
   if (TypedArray === undefined) {
+    if (flatLists && vector instanceof DuckDBListVector) {
+      const list = listData(vector, rows);
+      if (list !== undefined) return list;
+    }
     return {
-      values: Array.from({ length: rows }, (_, index) => toLossless(vector.getItem(index) as DuckDBValue)) as string[],
+      values: Array.from({ length: rows }, (_, index) => itemOf(vector, index, flatLists)) as string[],
     };
   }
   const values = new TypedArray(rows);
@@ -113,4 +126,26 @@ function columnData(vector: DuckDBVector, rows: number): ColumnData {
     }
   }
   return nulls === 0 ? { values } : { values, validity };
+}
+
+/** `borrowed`: bytes are not copied, and are good until the next batch. */
+function itemOf(vector: DuckDBVector, index: number, borrowed: boolean): unknown {
+  if (borrowed && vector instanceof DuckDBBlobVector) return vector.getItemBytes(index);
+  return toLossless(vector.getItem(index) as DuckDBValue);
+}
+
+function listData(vector: DuckDBListVector, rows: number): ColumnData | undefined {
+  const child = vector.childVector;
+  if (arrays[child.type.typeId] === undefined) return undefined;
+  const elements = columnData(child, child.itemCount, false);
+  const starts = new Int32Array(rows);
+  const lengths = new Int32Array(rows);
+  const validity = new Uint8Array(rows);
+  for (let index = 0; index < rows; index++) {
+    if (vector.getItemVector(index) === null) continue;
+    validity[index] = 1;
+    starts[index] = vector.getEntryOffset(index);
+    lengths[index] = vector.getEntryLength(index);
+  }
+  return { values: [], validity, list: { starts, lengths, elements } };
 }

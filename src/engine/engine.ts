@@ -74,7 +74,12 @@ export interface Engine extends EngineView, AsyncDisposable {
   /** Columns of any SELECT. */
   columnsOf(select: Sql): Promise<Column[]>;
   /** A result of any size, in batches of columns, pulled. */
-  stream(select: Sql, signal?: AbortSignal): AsyncIterable<{ columns: Column[]; batch: ColumnBatch }>;
+  stream(
+    select: Sql,
+    signal?: AbortSignal,
+    /** `flatLists`: lists of numbers as `ColumnData.list`; bytes are good until the next batch only. */
+    options?: { flatLists?: boolean },
+  ): AsyncIterable<{ columns: Column[]; batch: ColumnBatch }>;
   /** Payload → Parquet files with field ids and statistics. Strict first; the tolerant second pass only when the data does not fit. */
   land(request: LandRequest): Promise<Landed>;
   /** The rows of a SELECT → Parquet files, as `land` does. For merge, compaction and quarantine. */

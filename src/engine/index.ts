@@ -38,7 +38,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
           .getRows()
           .map((row) => Object.fromEntries(row.map((value, index) => [names[index]!, toLossless(value)])));
       }, signal),
-    async *stream(select, signal) {
+    async *stream(select, signal, { flatLists = false } = {}) {
       // A generator may be left at any point, so the connection is held by hand.
       let release: () => void = () => undefined;
       const held = new Promise<void>((resolve) => (release = resolve));
@@ -55,7 +55,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       try {
         const connection = await given;
         const columns = await columnsOf(connection, select);
-        for await (const batch of streamBatches(connection, select)) {
+        for await (const batch of streamBatches(connection, select, flatLists)) {
           throwIfAborted(signal);
           yield { columns, batch };
         }

@@ -234,6 +234,27 @@ export const routes = buildRouteMap({
       },
       docs: { brief: "Remove rows from every version of a dataset, for good" },
     }),
+    feed: buildCommand({
+      loader: () => import("./commands/feed.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          split: textFlag("name", "One split only: train, validation or test"),
+          batch: countFlag("Samples of a step, over all ranks (default 256)"),
+          seed: countFlag("Seed of the shuffle (default 0)"),
+          epochs: countFlag("How many times over the data (default 1)"),
+          repeat: switchFlag("Go on for ever"),
+          columns: textFlag("a,b,c", "Columns of a batch (default: all but the split)"),
+          where: textFlag("sql", "Only rows for which this holds"),
+          block: countFlag("Shuffle blocks of so many neighbouring rows instead of single rows"),
+          keepLast: switchFlag("Also the last step of an epoch when it is smaller"),
+          port: countFlag("Port on this machine (default: a free one)"),
+          socket: textFlag("path", "Unix socket instead of a port"),
+        },
+        positional: many("dataset", "Datasets or versions; several are mixed, `name=2` with that weight"),
+      },
+      docs: { brief: "Serve training batches in an order that can be resumed at any step" },
+    }),
     schema: buildCommand({
       loader: () => import("./commands/schema.ts"),
       parameters: { flags: globalFlags },

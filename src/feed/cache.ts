@@ -19,6 +19,7 @@ export interface CacheOptions {
 
 /** What is cached: rows of a split, in an order that everybody agrees on. */
 export interface CacheSubject {
+  dataset: string;
   /** What makes it another cache: dataset, content of the version, split, filter, columns. */
   identity: string;
   columns: Column[];
@@ -39,7 +40,7 @@ export interface RowCache extends Disposable {
 }
 
 interface Meta {
-  identity: string;
+  dataset: string;
   rows: number;
   bytes: number;
   /** SHA-256 of `records` and of `index`, hexadecimal. */
@@ -56,6 +57,8 @@ export async function openRowCache(
   subject: CacheSubject,
   options: CacheOptions = {},
   signal?: AbortSignal,
+  /** The one there is turned out to be damaged. */
+  damaged = false,
 ): Promise<RowCache> {
   const folder = options.folder ?? join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "millrace", "feed");
   const layout = layoutOf(subject.columns);
@@ -63,7 +66,7 @@ export async function openRowCache(
   const place = join(folder, createHash("sha256").update(described).digest("hex").slice(0, 32));
   await mkdir(folder, { recursive: true });
   for (let attempt = 0; ; attempt++) {
-    const meta = await readMeta(place);
+    const meta = damaged && attempt === 0 ? undefined : await readMeta(place);
     if (meta !== undefined) {
       try {
         const cache = await load(place, meta, layout, options.memoryBytes ?? 2 ** 30);
@@ -130,7 +133,7 @@ async function build(
       await index.close();
     }
     const meta: Meta = {
-      identity: subject.identity,
+      dataset: subject.dataset,
       rows,
       bytes,
       sha256: { records: hashes.records.digest("hex"), index: hashes.index.digest("hex") },
@@ -259,6 +262,14 @@ async function evict(folder: string, keep: string, maxBytes: number): Promise<vo
     if (cache.path === keep) continue;
     await rm(cache.path, { recursive: true, force: true });
     total -= cache.bytes;
+  }
+}
+
+/** Removes what is cached of a dataset: rows that were erased must not go on in a copy. */
+export async function dropRowCaches(folder: string, dataset: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const meta = await readMeta(join(folder, name));
+    if (meta?.dataset === dataset) await rm(join(folder, name), { recursive: true, force: true });
   }
 }
 

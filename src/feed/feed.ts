@@ -13,7 +13,7 @@ import type { Engine } from "../engine/index.ts";
 import { gather, type FeedBatch, type FeedColumn } from "./batch.ts";
 import { openRowCache, type CacheOptions, type RowCache } from "./cache.ts";
 import { layoutOf } from "./layout.ts";
-import { feedOrder, type FeedOrder, type Shuffle } from "./order.ts";
+import { feedOrder, type Shuffle } from "./order.ts";
 
 /** A version of a dataset to feed from. */
 export interface FeedSource {
@@ -63,6 +63,8 @@ export interface ReadOptions {
 export interface Feed extends AsyncDisposable {
   readonly datasets: { name: string; version: number; rows: number }[];
   readonly columns: Column[];
+  /** Columns of lists that all have one length, and that length: tensors. */
+  readonly listLengths: ReadonlyMap<string, number>;
   /** Samples of an epoch. */
   readonly rows: number;
   readonly batchSize: number;
@@ -80,7 +82,8 @@ interface OpenSource {
   version: number;
   columns: Column[];
   cache: RowCache;
-  reopen(): Promise<RowCache>;
+  /** Anew, because it is damaged. */
+  remake(): Promise<RowCache>;
   identity: string;
   weight?: number;
 }
@@ -133,6 +136,7 @@ export async function openFeed(
   return {
     datasets: opened.map(({ name, version, cache }) => ({ name, version, rows: cache.rows })),
     columns: batchColumns(first),
+    listLengths: listLengths(opened),
     rows: order.samplesPerEpoch,
     batchSize,
     stepsPerEpoch: order.stepsPerEpoch,
@@ -149,6 +153,15 @@ export async function openFeed(
 /** The types that columns have in a batch. */
 const batchColumns = ({ cache }: OpenSource): Column[] =>
   cache.layout.columns.map(({ column, type }) => ({ name: column.name, type }));
+
+function listLengths(sources: readonly OpenSource[]): Map<string, number> {
+  const lengths = new Map<string, number>();
+  for (const [index, { column }] of sources[0]!.cache.layout.columns.entries()) {
+    const [length, ...others] = new Set(sources.map(({ cache }) => cache.seen[index]!.listLength));
+    if (typeof length === "number" && others.length === 0) lengths.set(column.name, length);
+  }
+  return lengths;
+}
 
 async function openSource(
   engine: () => Promise<Engine>,
@@ -174,14 +187,15 @@ async function openSource(
     const relation = await dataset.relation(version, [file], { rowNumber: true });
     selects.push(`SELECT ${list} FROM ${relation}${where} ORDER BY file_row_number`);
   }
-  const open = (): Promise<RowCache> =>
-    openRowCache(engine, { identity: `${identity} ${content}`, columns, selects }, options.cache, options.signal);
+  const subject = { dataset: dataset.name, identity: `${identity} ${content}`, columns, selects };
+  const open = (damaged: boolean): Promise<RowCache> =>
+    openRowCache(engine, subject, options.cache, options.signal, damaged);
   const source: OpenSource = {
     name: dataset.name,
     version: version.number,
     columns,
-    cache: await open(),
-    reopen: open,
+    cache: await open(false),
+    remake: () => open(true),
     identity,
     ...(weight === undefined ? {} : { weight }),
   };
@@ -239,7 +253,7 @@ async function fetchOne(source: OpenSource, rows: Float64Array): Promise<FeedCol
   } catch (error) {
     if (!isMillraceError(error) || error.code !== "corrupt") throw error;
     source.cache[Symbol.dispose]();
-    source.cache = await source.reopen();
+    source.cache = await source.remake();
     return attempt();
   }
 }
@@ -272,5 +286,3 @@ async function fetchMixed(sources: OpenSource[], from: Uint16Array, rows: Float6
   });
   return gather(sources[0]!.cache.layout, seen, arena, bases);
 }
-
-export type { FeedOrder };

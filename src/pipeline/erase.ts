@@ -1,6 +1,7 @@
 import { userInfo } from "node:os";
 import { asMillraceError, MillraceError } from "../core/index.ts";
 import { abandonErasure, eraseRows, type Dataset, type Erasing } from "../dataset/index.ts";
+import { dropRowCaches } from "../feed/cache.ts";
 import { cancelRunsOf, runsInto, scrubReports } from "./erase-runs.ts";
 import { keyColumn, rejectedPredicate, rowPredicate, subjectText, type EraseSubject } from "./erase-predicate.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -76,6 +77,7 @@ export async function eraseFrom(lake: LakeHandles, name: string, options: EraseO
   const needed = matched || pending || unfinished.length > 0 || options.suppress === true;
   if (options.dryRun === true || !needed) return report;
 
+  await dropRowCaches(lake.feedCache, name);
   const [main] = targets;
   const id = await main!.erasing.begin();
   try {

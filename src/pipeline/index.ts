@@ -19,6 +19,8 @@ import { exportDataset, type ExportOptions, type ExportReport } from "./export.t
 import { openHandles, type LakeConfig } from "./lake.ts";
 import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
 import { previewDataset, queryLake, type Rows } from "./query.ts";
+import type { Feed, FeedOptions } from "../feed/feed.ts";
+import { feedDatasets, type FeedReference } from "./feed.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
@@ -41,6 +43,9 @@ export type { CheckResult, RunProgress, RunReport } from "./report.ts";
 export type { RunOptions } from "./run.ts";
 export type { Rows } from "./query.ts";
 export type { ExportOptions, ExportReport } from "./export.ts";
+export type { Feed, FeedOptions, ReadOptions } from "../feed/feed.ts";
+export type { FeedBatch, FeedColumn } from "../feed/batch.ts";
+export type { FeedReference } from "./feed.ts";
 export type { EraseOptions, EraseReport } from "./erase.ts";
 export type { ReplayOptions } from "./replay.ts";
 export type { SourceComparison } from "./verify-source.ts";
@@ -82,6 +87,11 @@ export interface Lake extends AsyncDisposable {
   erase(name: string, options: EraseOptions): Promise<EraseReport>;
   /** Gives up an erasure that was begun and cannot be finished. Returns when it began; undefined: there was none. */
   abandonErase(name: string): Promise<string | undefined>;
+  /**
+   * Training batches of a version, or of several mixed, in an order that depends on version, split, seed and step alone:
+   * `for await (const batch of await lake.feed("flights@gold", { split: "train", batch: 256, seed: 7 }))`.
+   */
+  feed(references: string | readonly (string | FeedReference)[], options?: FeedOptions): Promise<Feed>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
 }
@@ -169,6 +179,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     },
     erase: (name, options) => eraseFrom(lake, name, options),
     abandonErase: (name) => abandonErase(lake, name),
+    feed: (references, options) => feedDatasets(lake, references, options),
     replay: (flow, options) => replayRejected(lake, flow, options),
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
   };

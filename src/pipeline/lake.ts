@@ -33,6 +33,8 @@ export interface LakeHandles extends AsyncDisposable {
   readonly catalog: Catalog;
   /** A local folder for spill and for staging where the store is not local. Removed at the end. */
   readonly scratch: string;
+  /** Where feeds keep the rows of splits for fast reading. */
+  readonly feedCache: string;
   /** Opened on first use. */
   engine(): Promise<Engine>;
   /** Throws `not-found` with the nearest name. */
@@ -157,6 +159,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     store,
     catalog,
     scratch,
+    feedCache: join(cacheFolder, "feed"),
     engine: openOnce,
     connection,
     async source(name, options) {

@@ -1,0 +1,52 @@
+import { MillraceError } from "../core/index.ts";
+import { openFeed, type Feed, type FeedOptions, type FeedSource } from "../feed/feed.ts";
+import type { LakeHandles } from "./lake.ts";
+import { splitColumn } from "./query.ts";
+
+/** A version to feed from; `weight` is its share when several are mixed. */
+export interface FeedReference {
+  dataset: string;
+  weight?: number;
+}
+
+/** Training batches from one version, or from several mixed. */
+export async function feedDatasets(
+  lake: LakeHandles,
+  references: string | readonly (string | FeedReference)[],
+  options: FeedOptions = {},
+): Promise<Feed> {
+  const list = typeof references === "string" ? [references] : references;
+  const sources: FeedSource[] = [];
+  for (const reference of list) {
+    const { dataset: name, weight } = typeof reference === "string" ? { dataset: reference } : reference;
+    const { dataset, version } = await lake.resolve(name);
+    const names = dataset.columns(version).map((column) => column.name);
+    if (weight !== undefined && !(weight > 0)) {
+      throw new MillraceError("usage", `${weight} is no weight for \`${name}\``, { hint: "a weight is more than 0" });
+    }
+    const column = optionalSplit(lake, dataset.name, names, options.split);
+    sources.push({
+      dataset,
+      version,
+      ...(column === undefined ? {} : { splitColumn: column }),
+      ...(weight === undefined ? {} : { weight }),
+    });
+  }
+  const cache = options.cache?.folder === undefined ? { ...options.cache, folder: lake.feedCache } : options.cache;
+  return openFeed(() => lake.engine(), sources, { ...options, cache });
+}
+
+/** The split column is no feature, so it is left out also where no split is asked for. */
+function optionalSplit(
+  lake: LakeHandles,
+  dataset: string,
+  names: readonly string[],
+  split: string | undefined,
+): string | undefined {
+  if (split !== undefined) return splitColumn(lake, dataset, names);
+  try {
+    return splitColumn(lake, dataset, names);
+  } catch {
+    return undefined;
+  }
+}

@@ -242,20 +242,21 @@ function assertSameColumns(first: OpenSource, other: OpenSource): void {
   );
 }
 
-/** A cache that turns out to be damaged is made anew; the batch is the same. */
-async function fetchOne(source: OpenSource, rows: Float64Array): Promise<FeedColumn[]> {
-  const attempt = (): FeedColumn[] => {
-    const { arena, bases } = source.cache.fetch(rows);
-    return gather(source.cache.layout, source.cache.seen, arena, bases);
-  };
+/** A cache that turns out to be damaged is made anew; the rows are the same. */
+async function fetchRows(source: OpenSource, rows: Float64Array): Promise<ReturnType<RowCache["fetch"]>> {
   try {
-    return attempt();
+    return source.cache.fetch(rows);
   } catch (error) {
     if (!isMillraceError(error) || error.code !== "corrupt") throw error;
     source.cache[Symbol.dispose]();
     source.cache = await source.remake();
-    return attempt();
+    return source.cache.fetch(rows);
   }
+}
+
+async function fetchOne(source: OpenSource, rows: Float64Array): Promise<FeedColumn[]> {
+  const { arena, bases } = await fetchRows(source, rows);
+  return gather(source.cache.layout, source.cache.seen, arena, bases);
 }
 
 async function fetchMixed(sources: OpenSource[], from: Uint16Array, rows: Float64Array): Promise<FeedColumn[]> {
@@ -266,7 +267,10 @@ async function fetchMixed(sources: OpenSource[], from: Uint16Array, rows: Float6
   for (const [index, source] of sources.entries()) {
     const places = [...from.keys()].filter((place) => from[place] === index);
     if (places.length === 0) continue;
-    const fetched = await source.cache.fetch(Float64Array.from(places, (place) => rows[place]!));
+    const fetched = await fetchRows(
+      source,
+      Float64Array.from(places, (place) => rows[place]!),
+    );
     for (const [at, place] of places.entries()) {
       const base = fetched.bases[at]!;
       const length = new DataView(fetched.arena.buffer, fetched.arena.byteOffset + base, 4).getUint32(0, true);

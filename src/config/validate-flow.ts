@@ -51,6 +51,11 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
     const spec = Object.hasOwn(config.connections, from.connection) ? config.connections[from.connection] : undefined;
     if (spec === undefined) {
       problems.push(unknownName("connection", from.connection, Object.keys(config.connections), place));
+    } else if (spec.source !== undefined && from.path !== undefined) {
+      problems.push({
+        path: [...path, "path"],
+        message: "`from.path` is for files; with a source as `from.connection` use `from.stream`",
+      });
     } else if (spec.source === undefined && spec.store === undefined) {
       problems.push({
         path: place,

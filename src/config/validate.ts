@@ -1,6 +1,6 @@
 import type * as z from "zod";
 import type { Registry, RegistryEntry } from "../core/index.ts";
-import { problemsOf, type Path, type Problem } from "./problems.ts";
+import { knownKeys, problemsOf, type Path, type Problem } from "./problems.ts";
 import { hasReference } from "./references.ts";
 import { configSchema, type Config } from "./schema.ts";
 import { unknownName, validateFlow } from "./validate-flow.ts";
@@ -91,8 +91,11 @@ async function validateConnection(
   problems: Problem[],
 ): Promise<ModuleSpec | undefined> {
   const path = ["connections", name];
-  if (source !== undefined && store === undefined) {
-    return validateModule("source", source, options, [path, [...path, "source"]], registry, problems);
+  const takesStore =
+    source !== undefined && Object.hasOwn(registry.sources, source) && (await readsStores(registry, source));
+  if (source !== undefined && (store === undefined || takesStore)) {
+    const all = store === undefined ? options : { ...options, store };
+    return validateModule("source", source, all, [path, [...path, "source"]], registry, problems);
   }
   if (store !== undefined && source === undefined) {
     return validateModule("store", store, options, [path, [...path, "store"]], registry, problems);
@@ -103,6 +106,11 @@ async function validateConnection(
     hint: "`millrace list sources` shows what can be read",
   });
   return undefined;
+}
+
+/** Whether `store` is an option of the source: the name of the connection that its files are in. */
+async function readsStores(registry: Registry, source: string): Promise<boolean> {
+  return knownKeys((await registry.sources[source]!.load()).options).includes("store");
 }
 
 async function validateStore(

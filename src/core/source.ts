@@ -117,7 +117,15 @@ export interface RejectedRecord {
 }
 
 export type Payload =
-  | { form: "files"; format: string; files: FileRef[]; options?: Record<string, unknown>; columns?: Column[] }
+  | {
+      form: "files";
+      format: string;
+      files: FileRef[];
+      options?: Record<string, unknown>;
+      columns?: Column[];
+      /** The files were read: what was fetched for them may go. */
+      release?: () => Promise<void>;
+    }
   | {
       form: "bytes";
       format: "csv" | "ndjson";
@@ -129,6 +137,8 @@ export type Payload =
       rows?: () => number;
       /** Once `chunks` has ended: records that the source itself could not bring into the form. */
       rejected?: () => RejectedRecord[];
+      /** The chunks were read: what was fetched for them may go. */
+      release?: () => Promise<void>;
     }
   | { form: "columns"; columns: Column[]; batches: AsyncIterable<ColumnBatch> }
   | { form: "assets"; assets: AsyncIterable<Asset> };
@@ -165,10 +175,10 @@ export interface SourceContext {
   folder: string;
   /** The engine, as far as a source may use it: schema inference and reading of files. */
   engine: EngineView;
-  /** The store whose objects are to be read, for a source that reads files. Its owner closes it. */
-  store?: Store;
   /** A local folder for temporary files that the engine is let into. Its owner removes it. Default: a folder of the source's own. */
   scratch?: string;
+  /** A store by the name of its connection, or by its address. Its owner closes it. Throws `not-found`, `config`. */
+  store?: (reference: string) => Promise<Store>;
 }
 
 export interface SourceCapabilities {

@@ -9,6 +9,10 @@ export interface Entry {
 
 export interface RandomAccess extends AsyncDisposable {
   readonly size: number;
+  /** Milliseconds since the epoch, where the store says. */
+  readonly modified?: number;
+  /** Of the object that was opened; what is read is of this one or an error. */
+  readonly etag?: string;
   /** Exactly `length` bytes, or an error: a short read is never silent. */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
 }
@@ -46,9 +50,14 @@ export interface Store extends AsyncDisposable {
   /** Where the path lies on this machine's file system, when the store is one. */
   local?(path: string): string;
   /** A store that is elsewhere, with a read cache: where the copy of an object lies once it was fetched. */
-  copy?(path: string): string;
-  /** Brings copies of objects to this machine. Throws `corrupt` when one is not what is said of it. */
+  copy?(path: string, identity?: string): string;
+  /**
+   * Brings copies of objects to this machine, where they stay until they are released. Throws `corrupt` when one is not what is said
+   * of it, `conflict` when another one took its place.
+   */
   fetch?(files: readonly KnownFile[], signal?: AbortSignal): Promise<void>;
+  /** The copies may make room for others. */
+  release?(files: readonly KnownFile[]): Promise<void>;
 }
 
 /** An object and what is known of it. */
@@ -57,6 +66,13 @@ export interface KnownFile {
   bytes?: number;
   /** Lower-case hexadecimal. */
   sha256?: string;
+  /** Of an object that others may replace: what `identityOf` says of it. */
+  identity?: string;
+}
+
+/** What tells an object from one that has taken its place: its etag, or its time where the store has none. */
+export function identityOf(object: { etag?: string; modified?: number }): string {
+  return object.etag ?? `@${Math.trunc(object.modified ?? 0)}`;
 }
 
 /** The file that the engine opens for an object: the object itself, or its copy, which must have been fetched. */

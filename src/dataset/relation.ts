@@ -52,7 +52,7 @@ export async function relation(
 ): Promise<Sql> {
   const columns = table.columns(version?.schemaId);
   const chosen = files ?? (await table.files(version));
-  await table.store.fetch?.(chosen);
+  await table.store.fetch?.(chosen.map(({ path, bytes, sha256 }) => ({ path, bytes, ...(sha256 && { sha256 }) })));
   await assertFieldIds(table, chosen);
   return readFiles(
     table,

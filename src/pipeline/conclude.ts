@@ -154,7 +154,10 @@ async function summaryOf(
 ): Promise<Record<string, string>> {
   const { read, written, rejected, filtered } = report;
   const worst = report.checks.some((check) => check.status === "warned") ? "warned" : "passed";
-  const source = flow.from.connection === undefined ? "files" : (await lake.connection(flow.from.connection)).type;
+  const source =
+    flow.from.connection === undefined || flow.from.path !== undefined
+      ? "files"
+      : (await lake.connection(flow.from.connection)).type;
   return {
     "millrace.flow": plan.flow,
     [definitionKey]: plan.definition,

@@ -24,7 +24,7 @@ const fromSchema = z.strictObject({
     .union([z.string(), z.array(z.string())])
     .optional()
     .describe(
-      "Local files or globs, read by the built-in `files` source, instead of `connection`. Relative to the configuration.",
+      "Files or globs, read by the built-in `files` source: of this machine, relative to the configuration; of a store by its address (`s3://bucket/in/*.csv`), or with `connection` naming one.",
     ),
   format: z.string().optional().describe("Format of the files. Default: what their names and first bytes say."),
   options: z
@@ -152,16 +152,19 @@ export function flowProblems(flow: Flow): { path: (string | number)[]; message: 
   if (from.connection === undefined && from.path === undefined) {
     problems.push({ path: ["from"], message: "`from` needs `connection` with `stream` or `query`, or `path`" });
   }
-  if (from.connection !== undefined && from.path !== undefined) {
-    problems.push({
-      path: ["from", "path"],
-      message: "`from.path` is for local files; with `from.connection` use `from.stream`",
-    });
+  if (from.path !== undefined && (from.stream !== undefined || from.query !== undefined)) {
+    const other = from.stream === undefined ? "query" : "stream";
+    problems.push({ path: ["from", other], message: `\`from.path\` and \`from.${other}\` exclude each other` });
   }
   if (from.stream !== undefined && from.query !== undefined) {
     problems.push({ path: ["from", "query"], message: "`from.stream` and `from.query` exclude each other" });
   }
-  if (from.connection !== undefined && from.stream === undefined && from.query === undefined) {
+  if (
+    from.connection !== undefined &&
+    from.path === undefined &&
+    from.stream === undefined &&
+    from.query === undefined
+  ) {
     problems.push({
       path: ["from"],
       message: `\`from.connection\` is \`${from.connection}\`, but neither \`from.stream\` nor \`from.query\` says what to read`,

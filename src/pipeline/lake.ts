@@ -2,10 +2,11 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MillraceError, suggestion, systemCode, type Registry, type Source, type Store } from "../core/index.ts";
-import { openCatalog, withReadCache, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
+import { openCatalog, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
 import { openEngine, type Engine } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
 import { loadSource, openSource, openStore, validateOptions } from "./modules.ts";
+import { readable, sourceStores } from "./stores.ts";
 
 /** A connection whose references to secrets are resolved. Its options are validated by the module when it is opened. */
 export interface ResolvedConnection {
@@ -98,14 +99,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
   const opened = await openStore(registry, storeType, storeOptions, config.folder);
   const cacheFolder = config.cache?.path === undefined ? defaultCache() : resolve(config.folder, config.cache.path);
   const scratch = await openScratch(opened, cacheFolder);
-  const store = opened.local
-    ? opened
-    : withReadCache(opened, {
-        folder: join(cacheFolder, "objects"),
-        use: join(scratch, "use"),
-        maxBytes: config.cache?.maxBytes ?? 20e9,
-        onDamaged: (path) => process.emitWarning(`the copy of ${path} in the read cache was damaged and is read again`),
-      });
+  const store = readable(opened, config, cacheFolder, scratch);
   const catalog = openCatalog(store);
   let engine: Promise<Engine> | undefined;
 
@@ -119,6 +113,12 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     }
     return typeof entry === "function" ? entry() : entry;
   };
+
+  let cacheScratch: Promise<string> | undefined;
+  const stores = sourceStores(config, registry, connection, async () => {
+    cacheScratch ??= opened.local ? makeScratch(join(cacheFolder, "scratch")) : Promise.resolve(scratch);
+    return { cacheFolder, scratch: await cacheScratch };
+  });
 
   /** Folders outside the lake that sources read local files from. */
   const localPaths = async (): Promise<string[]> => {
@@ -148,6 +148,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     engine ??= (async () => {
       const allowed = [scratch, ...(await localPaths()).map((path) => resolve(config.folder, path))];
       if (store.local) allowed.push(store.local(""));
+      allowed.push(...(await stores.folders()));
       return openEngine({ ...config.engine, spillFolder: join(scratch, "spill"), allowed });
     })();
     return engine;
@@ -163,19 +164,12 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     engine: openOnce,
     connection,
     async source(name, options) {
-      const context = { folder: config.folder, engine: await openOnce() };
+      const context = { folder: config.folder, engine: await openOnce(), store: stores.open };
       if (name === undefined) return openSource(registry, "files", options ?? {}, { ...context, connection: "files" });
       const found = await connection(name);
       // The objects of a store are files: with the connection go the options of `files`.
       if (found.kind === "store") {
-        const elsewhere = await openStore(registry, found.type, found.options, config.folder);
-        const files = await openSource(registry, "files", options ?? {}, {
-          ...context,
-          connection: name,
-          store: elsewhere,
-          scratch,
-        });
-        return { ...files, [Symbol.asyncDispose]: () => closeBoth(files, elsewhere) };
+        return openSource(registry, "files", { ...options, store: name }, { ...context, connection: name });
       }
       if (found.kind !== "source") {
         throw new MillraceError("config", `the connection \`${name}\` is a ${found.kind}, not a source`, {
@@ -202,24 +196,19 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     },
     async [Symbol.asyncDispose]() {
       if (engine) await (await engine)[Symbol.asyncDispose]();
+      await stores[Symbol.asyncDispose]();
       await rm(scratch, { recursive: true, force: true });
+      if (cacheScratch) await rm(await cacheScratch, { recursive: true, force: true });
       await store[Symbol.asyncDispose]();
     },
   };
-}
-
-async function closeBoth(first: AsyncDisposable, second: AsyncDisposable): Promise<void> {
-  try {
-    await first[Symbol.asyncDispose]();
-  } finally {
-    await second[Symbol.asyncDispose]();
-  }
 }
 
 /** Options of the built-in `files` source for a flow that names paths itself. */
 export function filesOptions(flow: Flow): Record<string, unknown> {
   return {
     path: flow.from.path,
+    ...(flow.from.connection === undefined ? {} : { store: flow.from.connection }),
     ...(flow.from.format === undefined ? {} : { format: flow.from.format }),
     ...(flow.from.options === undefined ? {} : { options: flow.from.options }),
   };

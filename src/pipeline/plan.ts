@@ -37,7 +37,7 @@ export function datasetOf(flowName: string, flow: Flow): string {
 }
 
 export function requestOf(flow: Flow): ReadRequest {
-  const { stream, query, cursor, lag, columns, connection, options, part_bytes: partBytes } = flow.from;
+  const { stream, query, cursor, lag, columns, connection, path, options, part_bytes: partBytes } = flow.from;
   return {
     ...(stream === undefined ? {} : { stream }),
     ...(query === undefined ? {} : { query }),
@@ -45,7 +45,7 @@ export function requestOf(flow: Flow): ReadRequest {
     ...(lag === undefined ? {} : { lag }),
     ...(columns === undefined ? {} : { columns }),
     ...(partBytes === undefined ? {} : { partBytes }),
-    ...(connection === undefined || options === undefined ? {} : { options }),
+    ...(connection === undefined || path !== undefined || options === undefined ? {} : { options }),
   };
 }
 
@@ -64,8 +64,8 @@ export function flowCursor(dataset: Dataset | undefined, flowName: string): Flow
 }
 
 export async function openFlowSource(lake: LakeHandles, flow: Flow): Promise<Source> {
-  const { connection, format } = flow.from;
-  if (connection === undefined) return lake.source(undefined, filesOptions(flow));
+  const { connection, format, path } = flow.from;
+  if (connection === undefined || path !== undefined) return lake.source(undefined, filesOptions(flow));
   const ofStore = format !== undefined && (await lake.connection(connection)).kind === "store";
   return lake.source(connection, ofStore ? { format } : undefined);
 }
@@ -110,7 +110,7 @@ export async function isErasedSince(lake: LakeHandles, plan: RunPlan): Promise<b
 
 /** One part that is read from files is the whole already, and files can be read as often as the transform names `input`. */
 async function needsWhole(lake: LakeHandles, flow: Flow, parts: number): Promise<boolean> {
-  if (flow.transform === undefined || (parts === 1 && flow.from.connection === undefined)) return false;
+  if (flow.transform === undefined || (parts === 1 && flow.from.path !== undefined)) return false;
   return !(await isRowLocal(await lake.engine(), flow.transform));
 }
 

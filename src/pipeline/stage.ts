@@ -114,6 +114,8 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
       if (!tolerant && payload.form === "bytes" && isMillraceError(error) && error.code === "parse")
         return { misfit: error };
       throw error;
+    } finally {
+      if (payload.form === "files" || payload.form === "bytes") await payload.release?.();
     }
   };
   try {

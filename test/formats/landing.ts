@@ -11,11 +11,14 @@ import {
   type Plan,
   type ReadRequest,
   type RejectedRecord,
+  type Source,
 } from "../../src/core/index.ts";
-import { assignFieldIds } from "../../src/dataset/index.ts";
+import { assignFieldIds, withReadCache } from "../../src/dataset/index.ts";
 import { openEngine, stagedRelation, type Engine } from "../../src/engine/index.ts";
 import { openFormat, type FormatOptions } from "../../src/sources/files/formats.ts";
 import source, { filesOptions } from "../../src/sources/files/index.ts";
+import fs from "../../src/stores/fs/index.ts";
+import { elsewhere } from "../support/store.ts";
 
 export const corpora = resolve("../shared/corpora");
 export const haveCorpora = existsSync(corpora);
@@ -57,12 +60,22 @@ export interface Bench extends AsyncDisposable {
   engine: Engine;
   /** Writes a file below the folder, and returns its path relative to it. */
   file(name: string, content: string | Uint8Array): Promise<string>;
+  open(options: Record<string, unknown>): Promise<Source>;
   /** Plans and lands as a run does, with the real engine. */
   land(options: Record<string, unknown>, more?: { request?: ReadRequest; after?: Cursor }): Promise<Landing>;
   rows(landing: Landing, order?: string): Promise<Record<string, unknown>[]>;
   /** The error that landing ends with. */
   refusal(options: Record<string, unknown>, more?: { request?: ReadRequest; after?: Cursor }): Promise<MillraceError>;
 }
+
+let remote = false;
+
+/** From here on the files of this file's benches lie in a store that is not on this machine, as far as Millrace can tell. */
+export function useRemoteFiles(): void {
+  remote = true;
+}
+
+export const isRemote = (): boolean => remote;
 
 export async function openBench(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), "millrace-files-test-"));
@@ -76,29 +89,43 @@ export async function openBench(): Promise<Bench> {
     threads: 2,
   });
   const driver = await source.load();
+  const plain = await (await fs.load()).open({ path: folder }, { connection: "bench", folder });
+  const store = withReadCache(elsewhere(plain), {
+    folder: join(scratch, "copies"),
+    use: join(scratch, "use"),
+    maxBytes: 1e9,
+  });
   let landings = 0;
 
-  async function landPart(
-    part: Part,
-    request: ReadRequest,
-    columns: Column[],
-    open: Awaited<ReturnType<typeof driver.open>>,
-  ) {
+  const open: Bench["open"] = (options) =>
+    driver.open(filesOptions.parse(remote && options["path"] ? { ...options, store: "bench" } : options), {
+      connection: "files",
+      folder,
+      engine,
+      scratch,
+      store: async () => store,
+    });
+
+  async function landPart(part: Part, request: ReadRequest, columns: Column[], files: Source) {
     const attempt = async (tolerant: boolean) => {
-      const payload = await open.read(JSON.parse(JSON.stringify(part)) as Part, request, {});
-      const format =
-        payload.form === "files"
-          ? (await openFormat(payload.format, payload.options as FormatOptions)).format
-          : undefined;
-      return engine.land({
-        payload,
-        ...(format ? { format } : {}),
-        columns,
-        folder: output,
-        prefix: `landing-${landings++}`,
-        rowwise: true,
-        ...(tolerant ? { tolerant } : {}),
-      });
+      const payload = await files.read(JSON.parse(JSON.stringify(part)) as Part, request, {});
+      try {
+        const format =
+          payload.form === "files"
+            ? (await openFormat(payload.format, payload.options as FormatOptions)).format
+            : undefined;
+        return await engine.land({
+          payload,
+          ...(format ? { format } : {}),
+          columns,
+          folder: output,
+          prefix: `landing-${landings++}`,
+          rowwise: true,
+          ...(tolerant ? { tolerant } : {}),
+        });
+      } finally {
+        if (payload.form === "files" || payload.form === "bytes") await payload.release?.();
+      }
     };
     try {
       return await attempt(false);
@@ -110,12 +137,7 @@ export async function openBench(): Promise<Bench> {
   }
 
   const land: Bench["land"] = async (options, { request = {}, after } = {}) => {
-    await using files = await driver.open(filesOptions.parse(options), {
-      connection: "files",
-      folder,
-      engine,
-      scratch,
-    });
+    await using files = await open(options);
     const plan = await files.plan(request, after === undefined ? {} : { after });
     const columns = assignFieldIds(plan.columns);
     const landing: Landing = { plan, columns, read: 0, written: 0, rejected: [], relation: "" };
@@ -134,6 +156,7 @@ export async function openBench(): Promise<Bench> {
   return {
     folder,
     engine,
+    open,
     land,
     async file(name, content) {
       const path = join(folder, name);

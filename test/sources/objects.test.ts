@@ -84,13 +84,15 @@ test("an object that went or changed after the plan was made is said, and nothin
   await using engine = await place.engine();
   const source = await (
     await import("../../src/sources/files/driver.ts")
-  ).open((await import("../../src/sources/files/index.ts")).filesOptions.parse({}), {
+  ).open((await import("../../src/sources/files/index.ts")).filesOptions.parse({ store: "bucket" }), {
     connection: "bucket",
     folder: place.folder,
     engine,
-    store: await (
-      await (await import("../../src/stores/fs/index.ts")).default.load()
-    ).open({ path: "bucket" }, { connection: "bucket", folder: place.folder }),
+    store: async () =>
+      (await (await import("../../src/stores/fs/index.ts")).default.load()).open(
+        { path: "bucket" },
+        { connection: "bucket", folder: place.folder },
+      ),
     scratch: join(place.folder, "scratch"),
   });
   const plan = await source.plan({ stream: "a.csv" }, {});

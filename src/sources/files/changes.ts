@@ -1,6 +1,6 @@
-import { MillraceError } from "../../core/index.ts";
+import { MillraceError, type RandomAccess } from "../../core/index.ts";
 import { endsLine, etagOf, lastLineEnd, type Position, type Seen } from "./identity.ts";
-import type { Found } from "./list.ts";
+import type { Found } from "./places.ts";
 
 /** A file that has something new. `from` and `to` cut out what was added since it was last read. */
 export interface News extends Found {
@@ -19,17 +19,22 @@ export async function newsOf(
   file: Found,
   position: Position,
   changed: "fail" | "ignore" | "reread",
+  open: (file: Found) => Promise<RandomAccess>,
   kindOf: (file: Found) => Promise<"lines" | "archive" | "other">,
 ): Promise<News | undefined> {
-  if (position.has(file)) return undefined;
   const seen = position.get(file.name);
-  const etag = await etagOf(file.path, file.size);
-  const now: Seen = { size: file.size, modified: file.modified, etag };
+  const { size, modified, revision } = file;
+  if (seen?.size === size && seen.modified === modified && seen.revision === revision) return undefined;
+  await using bytes = await open(file);
+  const etag = await etagOf(bytes, Math.min(size, bytes.size));
+  const now: Seen = { size, modified, etag, ...(revision === undefined ? {} : { revision }) };
   if (seen === undefined) {
     position.set(file.name, now);
     return { ...file, etag };
   }
-  if (seen.size === file.size && seen.etag === etag) {
+  // A store that tells contents apart sees what the edges of a large file do not show.
+  const replaced = seen.revision !== undefined && revision !== undefined && seen.revision !== revision;
+  if (seen.size === file.size && seen.etag === etag && !replaced) {
     // Touched only. What was held back of it is still held back.
     position.set(file.name, { ...now, ...(seen.end === undefined ? {} : { end: seen.end }) });
     return undefined;
@@ -39,11 +44,11 @@ export async function newsOf(
     position.set(file.name, now);
     return { ...file, etag };
   }
-  if (kind === "lines" && file.size > seen.size && (await etagOf(file.path, seen.size)) === seen.etag) {
+  if (kind === "lines" && file.size > seen.size && (await etagOf(bytes, seen.size)) === seen.etag) {
     const from = seen.end ?? seen.size;
-    if (await endsLine(file.path, from)) {
+    if (await endsLine(bytes, from)) {
       // Whoever appends may be in the middle of a line: it is left for the next time.
-      const to = await lastLineEnd(file.path, from, file.size);
+      const to = await lastLineEnd(bytes, from, file.size);
       position.set(file.name, { ...now, ...(to === file.size ? {} : { end: to }) });
       return to === from ? undefined : { ...file, etag, from, to };
     }

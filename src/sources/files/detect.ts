@@ -1,5 +1,4 @@
-import { open } from "node:fs/promises";
-import { MillraceError } from "../../core/index.ts";
+import { MillraceError, type RandomAccess } from "../../core/index.ts";
 import type { Container } from "../../sandbox/index.ts";
 import { foreignKind, isBinary } from "./foreign.ts";
 
@@ -49,15 +48,8 @@ export function stripContainer(name: string): string {
   return name.replace(containerExtension, "");
 }
 
-export async function readHead(path: string, length = headBytes): Promise<Buffer> {
-  const file = await open(path, "r");
-  try {
-    const buffer = Buffer.alloc(length);
-    const { bytesRead } = await file.read(buffer, 0, length, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
+export async function readHead(bytes: RandomAccess): Promise<Buffer> {
+  return Buffer.from(await bytes.read(0, Math.min(headBytes, bytes.size)));
 }
 
 function startsWith(head: Buffer, ...bytes: number[]): boolean {

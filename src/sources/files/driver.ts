@@ -1,9 +1,7 @@
-import { access, constants } from "node:fs/promises";
-import { dirname, extname, join, posix, resolve, sep } from "node:path";
+import { dirname, join, posix } from "node:path";
 import {
   forEachLimited,
   MillraceError,
-  systemCode,
   throwIfAborted,
   type Column,
   type CursorValue,
@@ -22,35 +20,21 @@ import { detect, formatOfName, readHead } from "./detect.ts";
 import { isLines, openFormat, type FormatOptions } from "./formats.ts";
 import { Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
-import { listFiles, nameOf, type Found } from "./list.ts";
-import { openObjects, type FoundObject } from "./objects.ts";
 import { readablesOf, type Readable } from "./members.ts";
-import { configuredPaths, globBase, globCharacters, ownScratch } from "./scratch.ts";
+import { openPlace, type Found } from "./places.ts";
+import { ownScratch } from "./scratch.ts";
 import { partsOf, poisonPart, unchanged, type PartSpec } from "./parts.ts";
 import { fileRef, lookInto } from "./shapes.ts";
 
 export async function open(options: FilesOptions, context: SourceContext): Promise<Source> {
   const { engine } = context;
-  const folder = resolve(context.folder);
+  const place = await openPlace(options, context);
+  const { patterns } = place;
   const scratch = context.scratch === undefined ? ownScratch() : join(context.scratch, "files");
-  const objects = context.store && openObjects(context.store, scratch, context.connection);
-  const configured = configuredPaths(options);
-  const patterns = objects && configured.length === 0 ? [""] : configured;
-  const list = (wanted: readonly string[], signal?: AbortSignal): Promise<Found[]> =>
-    objects ? objects.list(wanted, signal) : listFiles(wanted, folder, signal);
-  /** Brings objects here; files are here already. */
-  const fetch = async (files: readonly Found[], signal?: AbortSignal): Promise<void> => {
-    if (objects) await forEachLimited(files, 4, (file) => objects.fetch(file as FoundObject, signal));
-  };
-  if (patterns.length === 0) {
-    throw new MillraceError("config", "`files` needs `path`", {
-      where: { connection: context.connection },
-      hint: "set `path: data/*.csv`",
-    });
-  }
+  const reading = { place, options, scratch, engine };
 
   /** The paths that a request means: those configured, or a stream below the one folder that is. */
-  const patternsOf = (request: ReadRequest): string[] => {
+  const patternsOf = (request: ReadRequest): readonly string[] => {
     if (request.query !== undefined) {
       throw new MillraceError("unsupported", "files have no query language of their own", {
         hint: "use `transform` to select from them",
@@ -58,7 +42,6 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     }
     if (request.stream === undefined) return patterns;
     if (patterns.includes(request.stream)) return [request.stream];
-    if (objects) return [request.stream];
     const [root] = patterns;
     if (patterns.length > 1) {
       throw new MillraceError(
@@ -70,12 +53,8 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         },
       );
     }
-    const base = resolve(
-      folder,
-      globCharacters.test(root!) ? globBase(root!) : extname(root!) === "" ? root! : dirname(root!),
-    );
-    const target = resolve(base, request.stream);
-    if (target !== base && !target.startsWith(base === "/" ? base : base + sep)) {
+    const target = place.below(root!, request.stream);
+    if (target === undefined) {
       throw new MillraceError("permission", `\`${request.stream}\` leads out of \`${root}\``, {
         where: { connection: context.connection, stream: request.stream },
         hint: "a stream is a glob below the path of its connection",
@@ -94,7 +73,8 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
   };
 
   const kindOf = async (file: Found): Promise<"lines" | "archive" | "other"> => {
-    const nature = detect(file.name, await readHead(file.path));
+    await using bytes = await place.open(file);
+    const nature = detect(file.name, await readHead(bytes));
     if (nature.container === "zip") return "archive";
     const plain = nature.container === "none" && (nature.encoding ?? "utf-8") === "utf-8";
     return plain && isLines(options.format ?? nature.format ?? "") ? "lines" : "other";
@@ -113,7 +93,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         refuseEmpty(file, options.format);
         continue;
       }
-      for (const readable of await readablesOf(file, options, declaredOf(request), signal)) {
+      for (const readable of await readablesOf(file, reading, declaredOf(request), signal)) {
         if (file.from !== undefined) {
           result.push({ ...readable, wrapping: { ...readable.wrapping, from: file.from, to: file.to! } });
           continue;
@@ -127,18 +107,16 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
 
   return {
     async check(signal) {
-      // A bucket may hold millions: the first one says that it can be listed.
-      if (objects) return objects.check();
-      for (const file of await list(patterns, signal)) await readable(file);
+      await place.check(signal);
     },
 
     async *streams(signal): AsyncGenerator<StreamInfo> {
       const groups = new Map<string, Found[]>();
-      for (const file of await list(patterns, signal)) {
-        const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.object ?? file.path)?.[0] ?? "";
+      for (const file of await place.list(patterns, signal)) {
+        const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.path)?.[0] ?? "";
         const key = patterns.includes(file.name)
           ? file.name
-          : posix.join(dirname(file.object ?? streamName(file, patterns, folder)), `*${suffix}`);
+          : posix.join(dirname(place.streamName(file)), `*${suffix}`);
         groups.set(key, [...(groups.get(key) ?? []), file]);
       }
       for (const [name, files] of groups) {
@@ -146,12 +124,10 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         let columns: Column[] = [];
         try {
           const request: ReadRequest = {};
-          await fetch(sample, signal);
           const looked = await lookInto(
             await readables(sample, request, new Position(undefined), signal),
             declaredOf(request).options,
-            options,
-            { engine, scratch },
+            reading,
             signal,
           );
           columns = await mergeColumns(looked.columns, []);
@@ -173,24 +149,15 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     async plan(request, { after, signal }): Promise<Plan> {
       const position = new Position(after);
       const known = (position.columns ?? []) as unknown as Column[];
-      const news: News[] = [];
-      const listed = await list(patternsOf(request), signal);
-      await fetch(
-        listed.filter((file) => !position.has(file)),
-        signal,
-      );
-      for (const file of listed) {
+      const looked: (News | undefined)[] = [];
+      await forEachLimited(await place.list(patternsOf(request), signal), place.looks, async (file, index) => {
         throwIfAborted(signal);
-        if (objects === undefined) await readable(file);
-        const fresh = await newsOf(file, position, options.changed, kindOf);
-        if (fresh !== undefined) news.push(fresh);
-      }
+        await place.assertReadable(file);
+        looked[index] = await newsOf(file, position, options.changed, place.open, kindOf);
+      });
+      const news = looked.filter((file) => file !== undefined);
       const items = await readables(news, request, position, signal);
-      const {
-        shapes,
-        columns: found,
-        poison,
-      } = await lookInto(items, declaredOf(request).options, options, { engine, scratch }, signal);
+      const { shapes, columns: found, poison } = await lookInto(items, declaredOf(request).options, reading, signal);
       const all = await mergeColumns(found, known);
       position.columns = all as unknown as CursorValue;
       const columns = chooseColumns(all, items.length === 0 && all.length === 0 ? undefined : request.columns);
@@ -213,30 +180,31 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       if (spec.poison !== undefined) return poisonPayload(spec.files[0]!.name, spec.poison, spec.columns);
       const { format } = await openFormat(spec.format, spec.options);
       const files: FileRef[] = [];
-      for (const planned of spec.files) {
-        throwIfAborted(signal);
-        const file =
-          objects && planned.object !== undefined ? { ...planned, path: objects.pathOf(planned.object) } : planned;
-        if (objects && planned.object !== undefined) {
-          await objects.fetch({ object: planned.object, size: planned.diskSize, modified: planned.modified }, signal);
+      const held: (() => Promise<void>)[] = [];
+      const release = async (): Promise<void> => {
+        for (const one of held.splice(0)) await one();
+      };
+      try {
+        for (const file of spec.files) {
+          throwIfAborted(signal);
+          const wrapping = await unchanged(file, isLines(spec.format), place);
+          const ready = await fileRef({ ...file, wrapping, format: spec.format }, reading, signal);
+          files.push(ready.file);
+          held.push(ready.release);
         }
-        const wrapping = await unchanged(file, isLines(spec.format));
-        files.push(await fileRef({ ...file, wrapping, format: spec.format }, options, scratch, signal));
+        if (format.converter === undefined) {
+          return { form: "files", format: spec.format, files, options: spec.options, columns: spec.columns, release };
+        }
+        const payload = await convertFile(format.converter, files[0]!, spec.options, spec.columns, options, signal);
+        return payload.form === "bytes" ? { ...payload, release } : payload;
+      } catch (error) {
+        await release();
+        throw error;
       }
-      if (format.converter !== undefined)
-        return convertFile(format.converter, files[0]!, spec.options, spec.columns, options, signal);
-      return { form: "files", format: spec.format, files, options: spec.options, columns: spec.columns };
     },
 
     async [Symbol.asyncDispose]() {},
   };
-}
-
-/** How people would name a file within the connection: below its path, else as it is. */
-function streamName(file: Found, patterns: readonly string[], folder: string): string {
-  if (patterns.length !== 1) return file.name;
-  const base = resolve(folder, globBase(patterns[0]!));
-  return file.path.startsWith(base + sep) ? nameOf(file.path, base) : file.name;
 }
 
 /** Text without records may be empty. Any other file of no bytes was cut off. */
@@ -260,15 +228,4 @@ function isNewMember(member: Readable, position: Position, changed: FilesOptions
   }
   position.set(member.name, { size: member.size, modified: member.modified, etag: member.etag });
   return seen === undefined || changed === "reread";
-}
-
-async function readable(file: Found): Promise<void> {
-  try {
-    await access(file.path, constants.R_OK);
-  } catch (cause) {
-    throw new MillraceError("permission", `\`${file.name}\` cannot be read: ${systemCode(cause)}`, {
-      where: { file: file.name },
-      cause,
-    });
-  }
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
-import { MillraceError, type Cursor, type CursorValue } from "../../core/index.ts";
+import { MillraceError, type Cursor, type CursorValue, type RandomAccess } from "../../core/index.ts";
 
 /** What the cursor keeps of a file that was read. */
 export interface Seen {
@@ -10,6 +9,8 @@ export interface Seen {
   etag: string;
   /** Bytes that were read, when a last incomplete line was held back. Default: all. */
   end?: number;
+  /** What the store said of the object's content. */
+  revision?: string;
 }
 
 const edgeBytes = 64 * 1024;
@@ -20,49 +21,30 @@ const namedFiles = 10_000;
  * The identity of the first `size` bytes of a file: SHA-256 of its first and of its last 64 KiB, 16 digits each. Small files are
  * covered whole; of large ones a change in the middle that keeps size and both edges is only seen by its time.
  */
-export async function etagOf(path: string, size: number): Promise<string> {
-  const file = await open(path, "r");
-  try {
-    const digest = async (start: number, end: number): Promise<string> => {
-      const buffer = Buffer.alloc(end - start);
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, start);
-      return createHash("sha256").update(buffer.subarray(0, bytesRead)).digest("hex").slice(0, 16);
-    };
-    const head = await digest(0, Math.min(size, edgeBytes));
-    return size <= edgeBytes ? head : `${head}-${await digest(size - edgeBytes, size)}`;
-  } finally {
-    await file.close();
-  }
+export async function etagOf(bytes: RandomAccess, size: number): Promise<string> {
+  const digest = async (start: number, end: number): Promise<string> =>
+    createHash("sha256")
+      .update(await bytes.read(start, end - start))
+      .digest("hex")
+      .slice(0, 16);
+  const head = await digest(0, Math.min(size, edgeBytes));
+  return size <= edgeBytes ? head : `${head}-${await digest(size - edgeBytes, size)}`;
 }
 
 /** The byte before an offset: whether what was read before ended with a whole line. */
-export async function endsLine(path: string, offset: number): Promise<boolean> {
-  if (offset === 0) return true;
-  const file = await open(path, "r");
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(1), 0, 1, offset - 1);
-    return bytesRead === 1 && buffer[0] === 0x0a;
-  } finally {
-    await file.close();
-  }
+export async function endsLine(bytes: RandomAccess, offset: number): Promise<boolean> {
+  return offset === 0 || (await bytes.read(offset - 1, 1))[0] === 0x0a;
 }
 
 /** The offset behind the last line feed in a range, or its start when there is none. */
-export async function lastLineEnd(path: string, start: number, end: number): Promise<number> {
-  const file = await open(path, "r");
-  try {
-    const step = 1024 * 1024;
-    for (let to = end; to > start; to -= step) {
-      const from = Math.max(start, to - step);
-      const buffer = Buffer.alloc(to - from);
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, from);
-      const at = buffer.subarray(0, bytesRead).lastIndexOf(0x0a);
-      if (at >= 0) return from + at + 1;
-    }
-    return start;
-  } finally {
-    await file.close();
+export async function lastLineEnd(bytes: RandomAccess, start: number, end: number): Promise<number> {
+  const step = 1024 * 1024;
+  for (let to = end; to > start; to -= step) {
+    const from = Math.max(start, to - step);
+    const at = (await bytes.read(from, to - from)).lastIndexOf(0x0a);
+    if (at >= 0) return from + at + 1;
   }
+  return start;
 }
 
 /** The position of the source: which files were read, and the columns that the first of them fixed. */
@@ -83,20 +65,14 @@ export class Position {
     }
     this.#hashed = cursor?.hashed === true;
     this.#files = new Map(
-      Object.entries((cursor?.files ?? {}) as { [name: string]: [number, number, string, number?] }).map(
-        ([name, [size, modified, etag, end]]) => [
-          name,
-          { size, modified, etag, ...(end === undefined ? {} : { end }) },
-        ],
-      ),
+      Object.entries(
+        (cursor?.files ?? {}) as { [name: string]: [number, number, string, (number | null)?, string?] },
+      ).map(([name, [size, modified, etag, end, revision]]) => [
+        name,
+        { size, modified, etag, ...(typeof end === "number" && { end }), ...(revision !== undefined && { revision }) },
+      ]),
     );
     this.columns = cursor?.columns;
-  }
-
-  /** True when the file was read as it is, so that nothing of it is new. */
-  has({ name, size, modified }: { name: string; size: number; modified: number }): boolean {
-    const seen = this.get(name);
-    return seen?.size === size && seen.modified === modified;
   }
 
   get(name: string): Seen | undefined {
@@ -117,8 +93,11 @@ export class Position {
     // Without a prototype: a file may be called `__proto__`.
     const files = Object.create(null) as { [name: string]: CursorValue };
     for (const name of [...this.#files.keys()].sort()) {
-      const { size, modified, etag, end } = this.#files.get(name)!;
-      files[name] = end === undefined ? [size, modified, etag] : [size, modified, etag, end];
+      const { size, modified, etag, end, revision } = this.#files.get(name)!;
+      const known: CursorValue[] = [size, modified, etag];
+      if (end !== undefined || revision !== undefined) known.push(end ?? null);
+      if (revision !== undefined) known.push(revision);
+      files[name] = known;
     }
     return {
       version: 1,

@@ -10,6 +10,13 @@ export const filesOptions = z.strictObject({
     .describe(
       "File, folder (with all below it) or glob such as `data/**/*.csv`, or a list of them. Relative to the configuration.",
     ),
+  store: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "Name of a connection that is a store, such as a bucket: `path` is in it then. Default: this machine, or the store that `path` addresses (`s3://bucket/in/*.csv`, with the credentials of the environment).",
+    ),
   paths: paths.optional().describe("The same as `path`."),
   format: z
     .string()
@@ -72,7 +79,7 @@ export default defineSource({
   name: "files",
   title: "Files",
   summary:
-    "Local CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
+    "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine or in any store, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
   options: filesOptions,
   needs: [],
   capabilities: {
@@ -92,7 +99,7 @@ export default defineSource({
     },
     {
       title: "Objects of a bucket",
-      yaml: "connections:\n  bucket: { store: s3, bucket: events, region: eu-west-1 }\nflows:\n  events:\n    from: { connection: bucket, stream: 2024/**/*.ndjson.gz }",
+      yaml: "connections:\n  bucket: { store: s3, bucket: events, region: eu-west-1 }\nflows:\n  events:\n    from: { connection: bucket, path: 2024/**/*.ndjson.gz }",
     },
     {
       title: "Semicolons and decimal commas",

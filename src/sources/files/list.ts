@@ -1,20 +1,8 @@
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, matchesGlob, relative, resolve, sep } from "node:path";
 import { MillraceError, suggestion, systemCode, throwIfAborted } from "../../core/index.ts";
+import type { Found } from "./places.ts";
 import { globBase, globCharacters } from "./scratch.ts";
-
-/** A file on disk as the listing found it. */
-export interface Found {
-  /** Absolute. */
-  path: string;
-  /** As people name it: relative to the configuration where it lies below it, with `/`. */
-  name: string;
-  size: number;
-  /** Milliseconds since the epoch. */
-  modified: number;
-  /** Its name in the store, when it is an object of one. */
-  object?: string;
-}
 
 /** The files of paths, folders and globs, each once, by name. Throws `not-found` for a path that does not exist or a glob without a match. */
 export async function listFiles(patterns: readonly string[], folder: string, signal?: AbortSignal): Promise<Found[]> {

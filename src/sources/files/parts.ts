@@ -1,8 +1,8 @@
-import { stat } from "node:fs/promises";
-import { MillraceError, type Column, type Part } from "../../core/index.ts";
+import { isMillraceError, MillraceError, identityOf, type Column, type Part } from "../../core/index.ts";
 import type { FormatOptions } from "./formats.ts";
 import { etagOf } from "./identity.ts";
 import type { Readable, Wrapping } from "./members.ts";
+import type { Place } from "./places.ts";
 
 /** What a part says of one file. */
 export interface PartFile {
@@ -11,11 +11,10 @@ export interface PartFile {
   size: number;
   modified: number;
   etag: string;
+  revision?: string;
   /** Bytes of the file on disk; of a member, those of its archive. */
   diskSize: number;
   wrapping: Wrapping;
-  /** Name in the store, when the file on disk is the copy of an object. */
-  object?: string;
 }
 
 export interface PartSpec {
@@ -31,18 +30,20 @@ export interface PartSpec {
  * Holds a file to what the plan saw. One of lines that has only grown since is cut to what it was, so that a log can be read while
  * it is written. Throws `conflict` for any other change.
  */
-export async function unchanged(file: PartFile, lines: boolean): Promise<Wrapping> {
-  const { wrapping, path, name } = file;
-  const now = await stat(path).catch((cause: unknown) => {
+export async function unchanged(file: PartFile, lines: boolean, place: Place): Promise<Wrapping> {
+  const { wrapping, name, revision } = file;
+  await using now = await place.open(file).catch((cause: unknown) => {
+    if (!isMillraceError(cause) || cause.code !== "not-found") throw cause;
     throw new MillraceError("not-found", `\`${name}\` was there when the run was planned and is gone now`, {
       where: { file: name },
       cause,
     });
   });
-  if (now.size === file.diskSize && Math.trunc(now.mtimeMs) === file.modified) return wrapping;
+  const planned = identityOf({ modified: file.modified, ...(revision === undefined ? {} : { etag: revision }) });
+  if (now.size === file.diskSize && identityOf(now) === planned) return wrapping;
   const growing =
     lines && wrapping.container === "none" && wrapping.encoding === undefined && now.size >= file.diskSize;
-  if (growing && (await etagOf(path, file.diskSize)) === file.etag) {
+  if (growing && (await etagOf(now, file.diskSize)) === file.etag) {
     return wrapping.from === undefined ? { ...wrapping, from: 0, to: file.diskSize } : wrapping;
   }
   throw new MillraceError(
@@ -55,8 +56,8 @@ export async function unchanged(file: PartFile, lines: boolean): Promise<Wrappin
   );
 }
 
-function partFile({ path, name, size, modified, etag, diskSize, wrapping, object }: Readable): PartFile {
-  return { path, name, size, modified, etag, diskSize, wrapping, ...(object === undefined ? {} : { object }) };
+function partFile({ path, name, size, modified, etag, revision, diskSize, wrapping }: Readable): PartFile {
+  return { path, name, size, modified, etag, ...(revision === undefined ? {} : { revision }), diskSize, wrapping };
 }
 
 /** A part that tells of a file instead of reading it. */

@@ -9,6 +9,11 @@ export function configuredPaths(options: Pick<FilesOptions, "path" | "paths">): 
   return [options.path ?? [], options.paths ?? []].flat();
 }
 
+/** `s3://bucket/…`: a path in a store. */
+export function isAddress(path: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//.test(path);
+}
+
 export const globCharacters = /[*?[\]{}]/;
 
 /** The folder that all matches of a glob lie in. */
@@ -45,7 +50,8 @@ export function makeScratch(folder: string): void {
 /** What the engine must be let into: the files, the fixed part of globs, and the folder for unpacked files. */
 export function localFolders(options: FilesOptions, folder: string): string[] {
   return [
-    ...configuredPaths(options).flatMap((path) => {
+    ...(options.store === undefined ? configuredPaths(options) : []).flatMap((path) => {
+      if (isAddress(path)) return [];
       const literal = resolve(folder, path);
       return globCharacters.test(path) ? [literal, resolve(folder, globBase(path))] : [literal];
     }),

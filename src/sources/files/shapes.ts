@@ -12,8 +12,7 @@ import { deathReason } from "../../sandbox/index.ts";
 import type { FileColumns } from "./columns.ts";
 import { convertColumns } from "./convert.ts";
 import { isText, openFormat, type FormatOptions, type OpenedFormat } from "./formats.ts";
-import type { FilesOptions } from "./index.ts";
-import { isPlain, materialise, type Readable } from "./members.ts";
+import { isPlain, materialise, type Readable, type Reading } from "./members.ts";
 
 /** Files that are read in the same way: format, dialect, header, columns. */
 export interface Shape {
@@ -30,6 +29,10 @@ export interface Looked {
   poison: { readable: Readable; error: MillraceError }[];
 }
 
+export interface Looking extends Reading {
+  engine: EngineView;
+}
+
 interface Group {
   opened: OpenedFormat;
   readables: Readable[];
@@ -42,8 +45,7 @@ interface Group {
 export async function lookInto(
   readables: readonly Readable[],
   formatOptions: FormatOptions,
-  options: FilesOptions,
-  context: { engine: EngineView; scratch: string },
+  context: Looking,
   signal: AbortSignal | undefined,
 ): Promise<Looked> {
   const groups = new Map<string, Group>();
@@ -65,11 +67,12 @@ export async function lookInto(
   const poison: Looked["poison"] = [];
   for (const { opened, readables: members } of groups.values()) {
     // Each JSON document is looked into: whether it is whole is found out there.
-    const sampled = isText(opened.name) && opened.name !== "json" ? evenly(members, options.sample_files) : members;
+    const sampled =
+      isText(opened.name) && opened.name !== "json" ? evenly(members, context.options.sample_files) : members;
     const found = new Map<Readable, Inferred>();
     await forEachLimited(sampled, 4, async (readable) => {
       try {
-        found.set(readable, await inferOne(readable, opened, options, context, signal));
+        found.set(readable, await inferOne(readable, opened, context, signal));
       } catch (error) {
         if (!isMillraceError(error) || deathReason(error) === undefined) throw error;
         poison.push({ readable, error });
@@ -82,7 +85,7 @@ export async function lookInto(
         file: readable.name,
         columns: inferred.columns,
         guessed: isText(opened.name),
-        empty: once(() => emptyColumns(readable, opened, inferred, options, context, signal)),
+        empty: once(() => emptyColumns(readable, opened, inferred, context, signal)),
       });
     }
     for (const readable of members) {
@@ -128,28 +131,32 @@ function evenly<T>(items: readonly T[], count: number): T[] {
 async function inferOne(
   readable: Readable,
   opened: OpenedFormat,
-  options: FilesOptions,
-  context: { engine: EngineView; scratch: string },
+  context: Looking,
   signal: AbortSignal | undefined,
 ): Promise<Inferred> {
   const whole = isTail(readable) ? { ...readable, wrapping: { container: readable.wrapping.container } } : readable;
-  const file = await fileRef(whole, options, context.scratch, signal);
-  const { native, converter } = opened.format;
-  if (converter !== undefined) {
-    return { columns: await convertColumns(converter, file, opened.options, options, signal), options: {} };
+  const { file, release } = await fileRef(whole, context, signal);
+  try {
+    const { native, converter } = opened.format;
+    if (converter !== undefined) {
+      return { columns: await convertColumns(converter, file, opened.options, context.options, signal), options: {} };
+    }
+    if (native?.infer !== undefined) return await native.infer(file, context.engine);
+    return { columns: await context.engine.describe(native!.scan([file])), options: {} };
+  } finally {
+    await release();
   }
-  if (native?.infer !== undefined) return native.infer(file, context.engine);
-  return { columns: await context.engine.describe(native!.scan([file])), options: {} };
 }
 
+/** The file as the engine opens it, until it is released. */
 export async function fileRef(
-  readable: Pick<Readable, "name" | "path" | "size" | "modified" | "etag" | "format" | "wrapping">,
-  options: FilesOptions,
-  scratch: string,
+  readable: Parameters<typeof materialise>[0] & Pick<Readable, "size">,
+  reading: Reading,
   signal: AbortSignal | undefined,
-): Promise<FileRef> {
+): Promise<{ file: FileRef; release: () => Promise<void> }> {
   const { name, size, modified, etag } = readable;
-  return { path: await materialise(readable, options, scratch, signal), name, size, modified, etag };
+  const { path, release } = await materialise(readable, reading, signal);
+  return { file: { path, name, size, modified, etag }, release };
 }
 
 /** Rows to look at before a column counts as empty. */
@@ -160,8 +167,7 @@ async function emptyColumns(
   readable: Readable,
   opened: OpenedFormat,
   inferred: Inferred,
-  options: FilesOptions,
-  context: { engine: EngineView; scratch: string },
+  context: Looking,
   signal: AbortSignal | undefined,
 ): Promise<Set<string>> {
   const { format } = await openFormat(opened.name, { ...opened.options, ...inferred.options });
@@ -169,7 +175,7 @@ async function emptyColumns(
     .filter((column) => column.type === "string")
     .map((column): Column => ({ name: column.name, type: "string" }));
   if (format.native === undefined || texts.length === 0) return new Set();
-  const file = await fileRef(readable, options, context.scratch, signal);
+  const { file, release } = await fileRef(readable, context, signal);
   const counts = texts.map((column, index) => `count(${sqlName(column.name)}) AS c${index}`).join(", ");
   try {
     const [row] = await context.engine.query(
@@ -179,6 +185,8 @@ async function emptyColumns(
   } catch {
     // Rows that do not parse are told when the file is read.
     return new Set();
+  } finally {
+    await release();
   }
 }
 

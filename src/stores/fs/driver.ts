@@ -128,6 +128,7 @@ export async function open(options: { path: string }, context: StoreContext): Pr
       const { descriptor, stats } = opened(path);
       return {
         size: stats.size,
+        modified: stats.mtimeMs,
         read: (offset, length, signal) => readRange(descriptor, path, offset, length, signal),
         [Symbol.asyncDispose]: async () => closeSync(descriptor),
       };

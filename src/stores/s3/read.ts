@@ -74,7 +74,7 @@ export async function readObject(bucket: Bucket, path: string): Promise<Uint8Arr
 
 /** Every range is of the object that was there when it was opened: another one is `conflict`. */
 export async function openObject(bucket: Bucket, path: string): Promise<RandomAccess> {
-  const { size, etag } = await bucket.again(() => headObject(bucket, path));
+  const { size, modified, etag } = await bucket.again(() => headObject(bucket, path));
   const where = { store: "s3", file: path };
   const read = async (offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> => {
     throwIfAborted(signal);
@@ -104,6 +104,8 @@ export async function openObject(bucket: Bucket, path: string): Promise<RandomAc
   };
   return {
     size,
+    modified,
+    ...(etag && { etag }),
     read: (offset, length, signal) =>
       bucket.again(
         () =>

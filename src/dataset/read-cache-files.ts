@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { MillraceError, identityOf, retry, systemCode, type KnownFile, type Store } from "../core/index.ts";
 
 const chunkBytes = 8 << 20;
@@ -40,18 +40,25 @@ export async function keepLink(
   }
 }
 
-export async function isWhole(path: string, file: KnownFile, shared: string): Promise<boolean> {
+/** Undefined: nobody knows what it should hold. */
+export async function isWhole(path: string, file: KnownFile, shared: string): Promise<boolean | undefined> {
   const { size } = await stat(path);
   if (file.bytes !== undefined && size !== file.bytes) return false;
   const expected = file.sha256 ?? (await readFile(checksumOf(shared), "utf8").catch(() => undefined));
-  if (expected === undefined) return false;
+  if (expected === undefined) return undefined;
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   return hash.digest("hex") === expected;
 }
 
 /** Throws `corrupt` when the object itself is not what the dataset says. */
-export async function download(store: Store, file: KnownFile, target: string, signal?: AbortSignal): Promise<void> {
+export async function download(
+  store: Store,
+  file: KnownFile,
+  target: string,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<void> {
   await using object = await store.open(file.path);
   const wrong = (what: string): MillraceError =>
     new MillraceError("corrupt", `the object \`${file.path}\` ${what}`, {
@@ -71,6 +78,9 @@ export async function download(store: Store, file: KnownFile, target: string, si
   const hash = createHash("sha256");
   const output = await open(partial, "wx");
   try {
+    // The name has its size before there is room for it, so that others who look for room count it.
+    await output.truncate(object.size);
+    await makeRoom(dirname(target), 0, maxBytes);
     const read = (offset: number): Promise<Uint8Array> | undefined =>
       offset < object.size
         ? retry(() => object.read(offset, Math.min(chunkBytes, object.size - offset), signal), signal ? { signal } : {})

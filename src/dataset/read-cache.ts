@@ -11,7 +11,7 @@ import {
   type KnownFile,
   type Store,
 } from "../core/index.ts";
-import { asCacheError, checksumOf, download, isWhole, keepLink, makeRoom } from "./read-cache-files.ts";
+import { asCacheError, checksumOf, download, isWhole, keepLink } from "./read-cache-files.ts";
 
 export interface ReadCacheOptions {
   /** Folder that processes share; copies of objects lie in it by name of store and path. */
@@ -55,13 +55,13 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
         const code = systemCode(error);
         if (code !== "ENOENT" && code !== "EEXIST") throw asCacheError(error, folder);
         if (code === "ENOENT") {
-          await makeRoom(folder, file.bytes ?? 0, options.maxBytes);
-          await download(store, file, shared(name), signal);
+          await download(store, file, shared(name), options.maxBytes, signal);
           downloaded = true;
           continue;
         }
       }
-      if (downloaded || (await isWhole(own(name), file, shared(name)))) break;
+      const whole = downloaded || (await isWhole(own(name), file, shared(name)));
+      if (whole === true) break;
       await rm(own(name), { force: true });
       await rm(shared(name), { force: true });
       if (attempt > 2) {
@@ -70,7 +70,7 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
           hint: "millrace verify <dataset> --deep tells which versions are affected",
         });
       }
-      options.onDamaged?.(file.path);
+      if (whole === false) options.onDamaged?.(file.path);
     }
     const now = new Date();
     await utimes(own(name), now, now);

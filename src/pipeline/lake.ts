@@ -164,12 +164,16 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     engine: openOnce,
     connection,
     async source(name, options) {
-      const context = { folder: config.folder, engine: await openOnce(), store: stores.open };
+      const context = {
+        folder: config.folder,
+        engine: await openOnce(),
+        store: (reference: string) => stores.open(reference),
+      };
       if (name === undefined) return openSource(registry, "files", options ?? {}, { ...context, connection: "files" });
       const found = await connection(name);
       // The objects of a store are files: with the connection go the options of `files`.
       if (found.kind === "store") {
-        return openSource(registry, "files", { ...options, store: name }, { ...context, connection: name });
+        return openSource(registry, "files", { ...options, store: name }, { ...context, connection: name, scratch });
       }
       if (found.kind !== "source") {
         throw new MillraceError("config", `the connection \`${name}\` is a ${found.kind}, not a source`, {

@@ -143,13 +143,7 @@ async function stream(feed: Feed, schema: Schema, url: URL, response: ServerResp
   const reading = { from, rank, world, worker, workers, ...(to === undefined ? {} : { to }) };
   for await (const batch of feed.batches({ ...reading, signal: gone.signal })) {
     writer.write(toRecordBatch(schema, batch));
-    response.cork();
-    let flows = true;
-    for (const chunk of sink.take()) flows = response.write(chunk);
-    response.uncork();
-    if (!flows) await drained(response, gone.signal);
-    // A turn of the event loop for the other clients.
-    else await new Promise((resolve) => setImmediate(resolve));
+    await send(response, sink.take(), gone.signal);
     if (gone.signal.aborted) return;
   }
   writer.finish();
@@ -172,11 +166,22 @@ class Chunks extends AsyncByteQueue {
   }
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  return once(response, "drain", { signal }).then(
-    () => undefined,
-    () => undefined,
-  );
+/** Resolves when the system has taken all of it, or the client is gone. So a slow client holds up its own stream only, and memory is bounded. */
+function send(response: ServerResponse, chunks: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const taken = (): void => {
+      signal.removeEventListener("abort", taken);
+      resolve();
+    };
+    signal.addEventListener("abort", taken);
+    response.cork();
+    for (const [index, chunk] of chunks.entries()) {
+      if (index < chunks.length - 1) response.write(chunk);
+      else response.write(chunk, taken);
+    }
+    response.uncork();
+  });
 }
 
 const statuses: Record<string, number> = { usage: 400, permission: 403, "not-found": 404 };

@@ -231,6 +231,15 @@ describe("over HTTP", () => {
     expect((await fetch(`${server.url}/v1/feed`, { method: "POST" })).status).toBe(400);
   });
 
+  test("batches larger than what the system buffers flow on", async () => {
+    await using feed = await open({ batch: 2000, epochs: 20 });
+    await using server = await serveFeed(feed);
+    const response = await fetch(`${server.url}/v1/feed/batches`);
+    let bytes = 0;
+    for await (const chunk of response.body!) bytes += (chunk as Uint8Array).length;
+    expect(bytes).toBeGreaterThan(10_000_000);
+  });
+
   test("the version that is read stays, whatever the dataset becomes", async () => {
     await using feed = await open({ columns: ["n"] });
     const before = await digests(feed);

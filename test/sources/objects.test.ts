@@ -97,7 +97,7 @@ test("an object that went or changed after the plan was made is said, and nothin
   });
   const plan = await source.plan({ stream: "a.csv" }, {});
   await rm(join(place.folder, "scratch"), { recursive: true, force: true });
-  await put(place, "a.csv", "id\n1\n2\n");
+  await put(place, "a.csv", "id\n7\n2\n");
   await expect(source.read(plan.parts[0]!, { stream: "a.csv" }, {})).rejects.toMatchObject({ code: "conflict" });
   await rm(join(place.folder, "bucket", "a.csv"));
   await expect(source.read(plan.parts[0]!, { stream: "a.csv" }, {})).rejects.toMatchObject({ code: "not-found" });

@@ -8,6 +8,7 @@ import { NodeHttpHandler } from "@smithy/node-http-handler";
 import { MillraceError, messageOf, registerSecret, retry, throwIfAborted } from "../../core/index.ts";
 import { type Action, s3Error } from "./errors.ts";
 import type { S3Options } from "./options.ts";
+import { type Wire, openWire } from "./wire.ts";
 
 /** Tries of one request in all. */
 const tries = 6;
@@ -15,6 +16,8 @@ const tries = 6;
 /** A bucket as its store sees it: the client, and what every request carries. */
 export interface Bucket {
   readonly client: S3Client;
+  /** Makes the reads that need no more than what never changes for one bucket. */
+  readonly wire: Wire;
   readonly name: string;
   /** What comes before the paths of the store in a key: empty, or with a slash at the end. */
   readonly root: string;
@@ -42,10 +45,14 @@ export async function openBucket(options: S3Options, folder: string): Promise<Bu
   const sockets = { keepAlive: true, maxSockets: options.connections };
   const connectMs = Math.min(10_000, timeoutMs);
   const httpsAgent = new HttpsAgent({ ...sockets, ...(options.ca && { ca: await authorities(options.ca, folder) }) });
+  const agents = {
+    http: connectingWithin(connectMs, new HttpAgent(sockets), "connect"),
+    https: connectingWithin(connectMs, httpsAgent, "secureConnect"),
+  };
   const requestHandler = new NodeHttpHandler({
     socketTimeout: timeoutMs,
-    httpAgent: connectingWithin(connectMs, new HttpAgent(sockets), "connect"),
-    httpsAgent: connectingWithin(connectMs, httpsAgent, "secureConnect"),
+    httpAgent: agents.http,
+    httpsAgent: agents.https,
     // Requests that wait for a connection are nothing that a user must hear of.
     logger: { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore },
   });
@@ -72,6 +79,7 @@ export async function openBucket(options: S3Options, folder: string): Promise<Bu
   const again: Bucket["again"] = (work, signal) => retry(work, { tries, ...(signal && { signal }) });
   return {
     client,
+    wire: openWire(client, agents, timeoutMs),
     name: options.bucket,
     root: options.prefix === "" ? "" : `${options.prefix}/`,
     common: { Bucket: options.bucket, ...(options.requester_pays && { RequestPayer: "requester" }) },

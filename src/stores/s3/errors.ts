@@ -45,11 +45,16 @@ export function isDoubtful(error: unknown): boolean {
   return !declined.has(name) && !unsent.has(name);
 }
 
+/** True for a status that says: not you, or not so. */
+export function isRefusal(status: number | undefined): boolean {
+  return status !== undefined && [400, 401, 403, 405].includes(status);
+}
+
 /** True for a refusal that does not say why, as all are that answer to HEAD. */
 export function isWordless(error: unknown): boolean {
   if (!isMillraceError(error) || !(error.cause instanceof S3Failure)) return false;
-  const { name, status = 0 } = error.cause;
-  return /^Unknown|^\d+$|^(BadRequest|Forbidden)$/.test(name) && status >= 400 && status < 500 && status !== 404;
+  const { name, status } = error.cause;
+  return /^Unknown|^\d+$|^(BadRequest|Forbidden)$/.test(name) && isRefusal(status);
 }
 
 /** Errors of the SDK in Millrace's codes. */

@@ -9,8 +9,9 @@ import {
 import { type Entry, MillraceError, forEachLimited, isMillraceError } from "../../core/index.ts";
 import type { Bucket } from "./bucket.ts";
 import { assertChecksum, checksumOf } from "./checksum.ts";
+import { writeKey } from "./get.ts";
 import { keyOf } from "./paths.ts";
-import { type Head, headObject, writeKey } from "./read.ts";
+import { type Head, headObject } from "./read.ts";
 
 const mebibyte = 1024 * 1024;
 /** What is larger is written in parts of this size, so many at once; together they bound the memory of one upload. */

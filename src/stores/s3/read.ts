@@ -1,18 +1,11 @@
 import type { Readable } from "node:stream";
-import {
-  GetObjectCommand,
-  type GetObjectCommandOutput,
-  HeadObjectCommand,
-  type HeadObjectCommandOutput,
-} from "@aws-sdk/client-s3";
+import { HeadObjectCommand } from "@aws-sdk/client-s3";
 import { MillraceError, type RandomAccess, throwIfAborted } from "../../core/index.ts";
 import type { Bucket } from "./bucket.ts";
 import { assertChecksum } from "./checksum.ts";
 import { isWordless, s3Error } from "./errors.ts";
+import { type Got, getObject, writeKey } from "./get.ts";
 import { keyOf } from "./paths.ts";
-
-/** Metadata of an object that tells which write made it. */
-export const writeKey = "millrace-write";
 
 export interface Head {
   size: number;
@@ -29,7 +22,8 @@ export async function headObject(bucket: Bucket, path: string): Promise<Head> {
     const reply = await bucket.once("read", path, (options) =>
       bucket.client.send(new HeadObjectCommand(input), options),
     );
-    return headOf(path, reply, reply.ContentLength);
+    const { LastModified: modified, ETag: etag, Metadata, ContentLength } = reply;
+    return headOf(path, { modified, etag, writer: Metadata?.[writeKey] }, ContentLength);
   } catch (error) {
     if (!isWordless(error)) throw error;
     return headByRange(bucket, path, error);
@@ -38,36 +32,29 @@ export async function headObject(bucket: Bucket, path: string): Promise<Head> {
 
 /** The reply to HEAD has no body, and so a refusal of it no reason: the same asked with GET has one, or the answer itself. */
 async function headByRange(bucket: Bucket, path: string, refused: unknown): Promise<Head> {
-  const input = { ...bucket.common, Key: keyOf(bucket.root, path), Range: "bytes=0-0" };
-  const reply = await bucket
-    .once("read", path, (options) => bucket.client.send(new GetObjectCommand(input), options))
-    .catch((error: unknown) => {
-      throw isWordless(error) ? refused : error;
-    });
-  discard(reply);
-  const [, size] = /\/(\d+)$/.exec(reply.ContentRange ?? "") ?? [];
-  return headOf(path, reply, size === undefined ? reply.ContentLength : Number(size));
+  const got = await getObject(bucket, path, { range: "bytes=0-0" }).catch((error: unknown) => {
+    throw isWordless(error) ? refused : error;
+  });
+  got.body.destroy();
+  const [, size] = /\/(\d+)$/.exec(got.range ?? "") ?? [];
+  return headOf(path, got, size === undefined ? got.length : Number(size));
 }
 
-function headOf(path: string, reply: HeadObjectCommandOutput, size: number | undefined): Head {
+function headOf(
+  path: string,
+  { modified, etag, writer }: Pick<Got, "modified" | "etag" | "writer">,
+  size: number | undefined,
+): Head {
   if (size === undefined) throw broken(path, "the server does not say how long it is");
-  return {
-    size,
-    modified: reply.LastModified?.getTime() ?? Date.now(),
-    etag: reply.ETag,
-    writer: reply.Metadata?.[writeKey],
-  };
+  return { size, modified: modified?.getTime() ?? Date.now(), etag, writer };
 }
 
 /** Length and checksum, where the server sends one, are verified. */
 export async function readObject(bucket: Bucket, path: string): Promise<Uint8Array> {
-  const input = { ...bucket.common, Key: keyOf(bucket.root, path), ChecksumMode: "ENABLED" } as const;
   return bucket.again(async () => {
-    const reply = await bucket.once("read", path, (options) =>
-      bucket.client.send(new GetObjectCommand(input), options),
-    );
-    const bytes = await readBody(bucket, path, reply, reply.ContentLength);
-    assertChecksum(path, bytes, reply);
+    const got = await getObject(bucket, path, { checksum: true });
+    const bytes = await readBody(bucket, path, got, got.length);
+    assertChecksum(path, bytes, got);
     return bytes;
   });
 }
@@ -87,20 +74,14 @@ export async function openObject(bucket: Bucket, path: string): Promise<RandomAc
     }
     if (length === 0) return new Uint8Array();
     const last = offset + length - 1;
-    const input = { ...bucket.common, Key: keyOf(bucket.root, path), Range: `bytes=${offset}-${last}` };
-    const reply = await bucket.once(
-      "read",
-      path,
-      (options) => bucket.client.send(new GetObjectCommand({ ...input, ...(etag && { IfMatch: etag }) }), options),
-      signal,
-    );
+    const got = await getObject(bucket, path, { range: `bytes=${offset}-${last}`, etag }, signal);
     const range = `bytes ${offset}-${last}/${size}`;
-    const isWhole = reply.ContentRange === undefined && length === size;
-    if (!isWhole && reply.ContentRange !== range) {
-      discard(reply);
-      throw broken(path, `the server sent \`${reply.ContentRange ?? "the whole"}\` instead of \`${range}\``);
+    const isWhole = got.range === undefined && length === size;
+    if (!isWhole && got.range !== range) {
+      got.body.destroy();
+      throw broken(path, `the server sent \`${got.range ?? "the whole"}\` instead of \`${range}\``);
     }
-    return readBody(bucket, path, reply, length, signal);
+    return readBody(bucket, path, got, length, signal);
   };
   return {
     size,
@@ -128,39 +109,28 @@ export async function openObject(bucket: Bucket, path: string): Promise<RandomAc
 async function readBody(
   bucket: Bucket,
   path: string,
-  reply: GetObjectCommandOutput,
+  { body, length: announced }: Got,
   length: number | undefined,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  if (length === undefined || (reply.ContentLength !== undefined && reply.ContentLength !== length)) {
-    discard(reply);
-    throw broken(
-      path,
-      `the server announced ${reply.ContentLength ?? "no number of"} bytes instead of ${length ?? "one"}`,
-    );
+  if (length === undefined || (announced !== undefined && announced !== length)) {
+    body.destroy();
+    throw broken(path, `the server announced ${announced ?? "no number of"} bytes instead of ${length ?? "one"}`);
   }
-  const bytes = new Uint8Array(length);
-  const body = reply.Body as Readable;
-  const stop = (): void => void body.destroy();
-  const idle = setTimeout(() => {
-    body.destroy(Object.assign(new Error("the body stopped coming"), { code: "ETIMEDOUT" }));
-  }, bucket.timeoutMs);
-  signal?.addEventListener("abort", stop, { once: true });
+  // Not from the pool of buffers, and not filled with zeros: it is returned only when every byte was written.
+  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
   let done = 0;
   try {
     throwIfAborted(signal);
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    await eachChunk(body, bucket.timeoutMs, signal, (chunk) => {
       if (done + chunk.length > length) throw broken(path, `more than the ${length} announced bytes came`);
       bytes.set(chunk, done);
       done += chunk.length;
-      idle.refresh();
-    }
+    });
   } catch (error) {
     throwIfAborted(signal);
     throw s3Error(error, "read", path, bucket.name);
   } finally {
-    clearTimeout(idle);
-    signal?.removeEventListener("abort", stop);
     body.destroy();
   }
   throwIfAborted(signal);
@@ -168,8 +138,38 @@ async function readBody(
   return bytes;
 }
 
-function discard(reply: GetObjectCommandOutput): void {
-  (reply.Body as Readable | undefined)?.destroy();
+/** By events: an iterator over a body takes as much time again as the body itself. */
+async function eachChunk(
+  body: Readable,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  take: (chunk: Uint8Array) => void,
+): Promise<void> {
+  const stop = (): void => void body.destroy();
+  const idle = setTimeout(() => {
+    body.destroy(Object.assign(new Error("the body stopped coming"), { code: "ETIMEDOUT" }));
+  }, timeoutMs);
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      body.on("data", (chunk: Uint8Array) => {
+        idle.refresh();
+        try {
+          take(chunk);
+        } catch (error) {
+          body.destroy();
+          reject(error as Error);
+        }
+      });
+      body.once("error", reject);
+      // Also after `destroy`, which ends nothing.
+      body.once("close", resolve);
+      body.once("end", resolve);
+    });
+  } finally {
+    clearTimeout(idle);
+    signal?.removeEventListener("abort", stop);
+  }
 }
 
 /** A reply that is not what was asked for; another try may get the right one. */

@@ -4,8 +4,9 @@ import { type Entry, MillraceError, isMillraceError } from "../../core/index.ts"
 import type { Bucket } from "./bucket.ts";
 import { assertChecksum, checksumOf } from "./checksum.ts";
 import { failureName, isDoubtful } from "./errors.ts";
+import { writeKey } from "./get.ts";
 import { keyOf } from "./paths.ts";
-import { type Head, headObject, writeKey } from "./read.ts";
+import { type Head, headObject } from "./read.ts";
 
 /** One request that replaces what is there. Trying it again is harmless: the bytes are the same. */
 export async function putObject(bucket: Bucket, path: string, bytes: Uint8Array): Promise<Entry> {

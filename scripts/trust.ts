@@ -64,7 +64,7 @@ const versions = `Linux ${release().split(".").slice(0, 2).join(".")}, ${cpus().
 const lines = [
   "# Trust: what was done to Millrace, and what came of it",
   "",
-  "Every figure is counted by a test of `test/faults/` while it ran; `npm run soak` makes this page anew. Each test proves that its",
+  "Every figure is counted by a test while it ran; `npm run soak` makes this page anew. Each test proves that its",
   "fault struck, looks at the data with a ledger that knows every record, and lets the work go on afterwards. Each safety mechanism",
   "is once taken out of a build, which must then fail.",
   "",

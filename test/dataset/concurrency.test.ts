@@ -4,10 +4,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Dataset, openCatalog, verifyDataset } from "../../src/dataset/index.ts";
 import { type Operation, conflictTable, operations, outcomeOf } from "./conflicts.ts";
 import { type Contender, baseIds, erasedId, freshDataset, heldStore, perform, rollbackIds } from "./contenders.ts";
+import { s3Workplace } from "./s3-place.ts";
 import { type Workplace, closeEngine, engine, rowsOf, stage, workplace } from "./helpers.ts";
 
 /** Stores on which the suite runs. */
-const places: [name: string, open: () => Promise<Workplace>][] = [["fs", workplace]];
+const places: [name: string, open: () => Promise<Workplace>][] = [
+  ["fs", workplace],
+  ["s3", s3Workplace],
+];
 const names = Object.keys(operations) as Operation[];
 
 afterAll(closeEngine);

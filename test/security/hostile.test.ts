@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { recordFault } from "../faults/trust.ts";
 import { corpora, haveCorpora } from "../formats/landing.ts";
 import type { Done, FromHost, ToHost } from "./host.ts";
 
@@ -125,6 +126,17 @@ test.skipIf(!haveCorpora)(
         (!["data", "rejected"].includes(each.outcome) && !each.message.includes(each.file.split("/").at(-1)!)) ||
         (noTables.test(name(each)) && ["data", "rejected"].includes(each.outcome)),
     );
+    for (const folder of new Set(files.map((file) => file.split("/")[0]!))) {
+      const own = (each: { file: string }): boolean => each.file.startsWith(join(base, folder) + "/");
+      recordFault({
+        area: "Hostile files",
+        component: "one process that stays, and its parsers",
+        fault: `files of ${folder}`,
+        fired: done.filter(own).length,
+        // What went wrong; and the process, had it been lost.
+        violations: wrong.filter(own).length + exits,
+      });
+    }
     expect(wrong.map((each) => `${name(each)}: ${each.outcome}: ${each.message}`)).toEqual([]);
     expectHealthy(turns, checks);
   },

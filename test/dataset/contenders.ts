@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Column, StagedFile, Store } from "../../src/core/index.ts";
 import { type Dataset, compactDataset, eraseRows, mergeChange, openCatalog } from "../../src/dataset/index.ts";
 import { watched } from "../support/store.ts";
@@ -37,6 +38,8 @@ export async function freshDataset(place: Workplace, name: string): Promise<{ la
   for (const [index, { file, bytes }] of (await baseFiles).entries()) {
     const path = `${name}/data/base-${index}.parquet`;
     await place.store.write(path, bytes);
+    // Object stores keep whole seconds: the oldest file is to be older all the same.
+    if (index === 0 && place.store.local === undefined) await sleep(1010 - (Date.now() % 1000));
     files.push({ ...file, path });
   }
   for (const file of files.slice(1)) await dataset.commit({ operation: "append", add: [file] });

@@ -52,12 +52,14 @@ export interface Store extends AsyncDisposable {
   /** A store that is elsewhere, with a read cache: where the copy of an object lies once it was fetched. */
   copy?(path: string, identity?: string): string;
   /**
-   * Brings copies of objects to this machine, where they stay until they are released. Throws `corrupt` when one is not what is said
-   * of it, `conflict` when another one took its place.
+   * Brings copies of objects to this machine. They stay until the `during` ends that this was called in, without one until the store
+   * is closed. Throws `corrupt` when one is not what is said of it, `conflict` when another one took its place.
    */
   fetch?(files: readonly KnownFile[], signal?: AbortSignal): Promise<void>;
-  /** The copies may make room for others. */
-  release?(files: readonly KnownFile[]): Promise<void>;
+  /** As `fetch`, but they stay until the returned function is called. */
+  hold?(files: readonly KnownFile[], signal?: AbortSignal): Promise<() => Promise<void>>;
+  /** What `action` fetches may make room for others when it has ended. */
+  during?<T>(action: () => Promise<T>): Promise<T>;
 }
 
 /** An object and what is known of it. */
@@ -78,6 +80,11 @@ export function identityOf(object: { etag?: string; modified?: number }): string
 /** The file that the engine opens for an object: the object itself, or its copy, which must have been fetched. */
 export function localFile(store: Pick<Store, "local" | "copy" | "uri">, path: string): string {
   return store.local?.(path) ?? store.copy?.(path) ?? store.uri(path);
+}
+
+/** Runs `action`; copies that it has fetched from the store may go afterwards. */
+export function during<T>(store: Pick<Store, "during">, action: () => Promise<T>): Promise<T> {
+  return store.during ? store.during(action) : action();
 }
 
 export interface StoreCapabilities {

@@ -5,6 +5,7 @@ import {
   MillraceError,
   type Sql,
   type StagedFile,
+  during,
   isMillraceError,
   localFile,
   sqlName,
@@ -77,7 +78,8 @@ export class EraseRewriter {
     }
     for (const { ids, paths } of groups.values()) {
       for (let start = 0; start < paths.length; start += filesAtOnce) {
-        await this.#count(metadata, ids, paths.slice(start, start + filesAtOnce));
+        const some = paths.slice(start, start + filesAtOnce);
+        await during(this.#table.store, () => this.#count(metadata, ids, some));
       }
     }
     const hits = new Map<string, number>();
@@ -91,21 +93,23 @@ export class EraseRewriter {
     let count = 0;
     for await (const { path } of this.#table.store.list(`${this.#table.folder}/data`)) {
       if (live.has(path) || !path.endsWith(".parquet")) continue;
-      await this.#table.store.fetch?.([{ path }], this.#signal);
-      const ids = metadata.schemas.map((schema) => schema["schema-id"]);
-      for (const id of ids) {
-        const relation = readFiles(this.#table, fromIcebergSchema(schemaOf(metadata, id)), [path]);
-        const select = `SELECT 1 FROM ${relation} AS t WHERE coalesce((${this.#where}), false) LIMIT 1`;
-        const found = await this.#engine.query(select, this.#signal).catch((error: unknown) => {
-          if (!isMillraceError(error) || error.code === "aborted") throw error;
-          return [];
-        });
-        if (found.length === 0) continue;
-        count++;
-        break;
-      }
+      if (await during(this.#table.store, () => this.#holds(metadata, path))) count++;
     }
     return count;
+  }
+
+  async #holds(metadata: TableMetadata, path: string): Promise<boolean> {
+    await this.#table.store.fetch?.([{ path }], this.#signal);
+    for (const schema of metadata.schemas) {
+      const relation = readFiles(this.#table, fromIcebergSchema(schemaOf(metadata, schema["schema-id"])), [path]);
+      const select = `SELECT 1 FROM ${relation} AS t WHERE coalesce((${this.#where}), false) LIMIT 1`;
+      const found = await this.#engine.query(select, this.#signal).catch((error: unknown) => {
+        if (!isMillraceError(error) || error.code === "aborted") throw error;
+        return [];
+      });
+      if (found.length > 0) return true;
+    }
+    return false;
   }
 
   /** `find`, and a replacement for each file that was hit. */
@@ -120,7 +124,9 @@ export class EraseRewriter {
       if (replacement === undefined) {
         const file = live.get(path)!;
         const ids = [...file.schemaIds].filter((id) => bound.has(id));
-        replacement = { erased, files: erased === file.rows ? [] : await this.#rewrite(metadata, file, ids, erased) };
+        const files =
+          erased === file.rows ? [] : await during(this.#table.store, () => this.#rewrite(metadata, file, ids, erased));
+        replacement = { erased, files };
         this.#replacements.set(path, replacement);
       }
       replacements.set(path, replacement);

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { link, mkdir, rm, stat, utimes } from "node:fs/promises";
@@ -43,6 +44,28 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
   const own = (name: string): string => join(use, `${name}.parquet`);
   const fetching = new Map<string, Promise<void>>();
   const ready = new Set<string>();
+  /** How many need each copy. One that nobody needs loses the name that this process has for it. */
+  const holders = new Map<string, number>();
+  const scopes = new AsyncLocalStorage<Set<string>>();
+  const untilClosed = new Set<string>();
+  /** The file and the time of it when this process held its bytes to their checksum. */
+  const verified = new Map<string, string>();
+
+  const take = (name: string): void => void holders.set(name, (holders.get(name) ?? 0) + 1);
+  const give = (name: string): void => {
+    const left = holders.get(name)! - 1;
+    if (left > 0) return void holders.set(name, left);
+    holders.delete(name);
+    ready.delete(name);
+    // At once, so that nobody who fetches it anew comes between.
+    rmSync(own(name), { force: true });
+  };
+  const takeForScope = (name: string): void => {
+    const scope = scopes.getStore() ?? untilClosed;
+    if (scope.has(name)) return;
+    scope.add(name);
+    take(name);
+  };
 
   const fetchOne = async (file: KnownFile, name: string, signal?: AbortSignal): Promise<void> => {
     await mkdir(use, { recursive: true });
@@ -60,7 +83,10 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
           continue;
         }
       }
-      const whole = downloaded || (await isWhole(own(name), file, shared(name)));
+      const whole =
+        downloaded ||
+        verified.get(name) === (await stampOf(own(name))) ||
+        (await isWhole(own(name), file, shared(name)));
       if (whole === true) break;
       await rm(own(name), { force: true });
       await rm(shared(name), { force: true });
@@ -74,33 +100,57 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
     }
     const now = new Date();
     await utimes(own(name), now, now);
+    verified.set(name, await stampOf(own(name)));
     ready.add(name);
   };
+
+  const fetchAll = async (files: ReadonlyMap<string, KnownFile>, signal?: AbortSignal): Promise<void> => {
+    const missing = [...files].filter(([name]) => !ready.has(name));
+    await forEachLimited(missing, downloads, async ([name, file]) => {
+      const running = fetching.get(name) ?? fetchOne(file, name, signal);
+      fetching.set(name, running);
+      try {
+        await running;
+      } catch (error) {
+        throw asMillraceError(error, { file: file.path });
+      } finally {
+        fetching.delete(name);
+      }
+    });
+  };
+  const named = (files: readonly KnownFile[]): Map<string, KnownFile> =>
+    new Map(files.map((file) => [nameOf(file.path, file.identity), file]));
 
   return {
     ...bound(store),
     copy: (path, identity) => own(nameOf(path, identity)),
     async fetch(files, signal) {
-      const missing = new Map(files.map((file) => [nameOf(file.path, file.identity), file]));
-      for (const name of missing.keys()) if (ready.has(name)) missing.delete(name);
-      await forEachLimited([...missing], downloads, async ([name, file]) => {
-        const running = fetching.get(name) ?? fetchOne(file, name, signal);
-        fetching.set(name, running);
-        try {
-          await running;
-        } catch (error) {
-          throw asMillraceError(error, { file: file.path });
-        } finally {
-          fetching.delete(name);
-        }
-      });
+      const wanted = named(files);
+      for (const name of wanted.keys()) takeForScope(name);
+      await fetchAll(wanted, signal);
     },
-    async release(files) {
-      for (const { path, identity } of files) {
-        const name = nameOf(path, identity);
-        ready.delete(name);
-        // At once, so that nobody who fetches it anew comes between.
-        rmSync(own(name), { force: true });
+    async hold(files, signal) {
+      const wanted = named(files);
+      for (const name of wanted.keys()) take(name);
+      let held = true;
+      const release = async (): Promise<void> => {
+        if (held) for (const name of wanted.keys()) give(name);
+        held = false;
+      };
+      try {
+        await fetchAll(wanted, signal);
+        return release;
+      } catch (error) {
+        await release();
+        throw error;
+      }
+    },
+    async during(action) {
+      const scope = new Set<string>();
+      try {
+        return await scopes.run(scope, action);
+      } finally {
+        for (const name of scope) give(name);
       }
     },
     /** What this process has just written it will read: it keeps a link before the file goes. */
@@ -110,7 +160,11 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
       const kept = await keepLink(file, shared(name), own(name), folder, use, size, options.maxBytes);
       try {
         const entry = await store.adopt(file, path);
-        if (kept) ready.add(name);
+        if (kept) {
+          takeForScope(name);
+          ready.add(name);
+          verified.set(name, await stampOf(own(name)));
+        }
         return entry;
       } catch (error) {
         if (kept) await forget(path);
@@ -130,6 +184,11 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
     await rm(shared(name), { force: true });
     await rm(checksumOf(shared(name)), { force: true });
   }
+}
+
+async function stampOf(path: string): Promise<string> {
+  const { ino, size, mtimeMs } = await stat(path);
+  return `${ino} ${size} ${mtimeMs}`;
 }
 
 /** The methods as they are: a store may be an object with methods that use `this`. */

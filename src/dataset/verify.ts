@@ -5,8 +5,9 @@ import { cursorFiles } from "./cursor.ts";
 import type { Dataset, VerifyProblem, VerifyReport } from "./dataset.ts";
 import { erasureState } from "./erasure.ts";
 import { type StoredFile, status } from "./iceberg/manifest.ts";
+import { rowCount } from "./iceberg/parquet-footer.ts";
 import { tableOf } from "./open.ts";
-import { engineFile, knownFile } from "./relation.ts";
+import { engineFile } from "./relation.ts";
 import type { Table } from "./table.ts";
 
 /** Bytes that are hashed at once. */
@@ -149,10 +150,6 @@ async function verifyFooters(
   const paths = [...files.keys()];
   for (let start = 0; start < paths.length; start += footersAtOnce) {
     const group = paths.slice(start, start + footersAtOnce);
-    await table.store.fetch?.(
-      group.map((path) => knownFile(files.get(path)!.file, path)),
-      signal,
-    );
     const rows = await footerRows(table, group, engine, signal).catch(() => undefined);
     for (const path of group) {
       const { file, version } = files.get(path)!;
@@ -178,6 +175,15 @@ async function footerRows(
   engine: Pick<Engine, "query">,
   signal: AbortSignal | undefined,
 ): Promise<Map<string, number>> {
+  if (!table.store.local) {
+    // Of what is elsewhere only the footers are read, and past the copies.
+    const rows = new Map<string, number>();
+    await forEachLimited(paths, 8, async (path) => {
+      signal?.throwIfAborted();
+      rows.set(localFile(table.store, path), await rowCount(table.store, path));
+    });
+    return rows;
+  }
   const list = paths.map((path) => sqlString(engineFile(table, path))).join(", ");
   const rows = await engine.query(`SELECT file_name, num_rows FROM parquet_file_metadata([${list}])`, signal);
   return new Map(rows.map((row) => [String(row["file_name"]), Number(row["num_rows"])]));

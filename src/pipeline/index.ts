@@ -1,4 +1,4 @@
-import type { Column, Registry, StreamInfo } from "../core/index.ts";
+import { during, type Column, type Registry, type StreamInfo } from "../core/index.ts";
 import {
   compactDataset,
   diffVersions,
@@ -102,6 +102,8 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     const flow = Object.entries(config.flows).find(([name, candidate]) => (candidate.into ?? name) === dataset)?.[1];
     return flow?.key ?? [];
   };
+  /** Copies of objects are in use for as long as the verb that fetched them. */
+  const reading = <T>(action: () => Promise<T>): Promise<T> => during(lake.store, action);
   return {
     config,
     catalog: lake.catalog,
@@ -114,35 +116,37 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       await using source = await lake.source(connection);
       yield* source.streams(signal);
     },
-    async checkFlow(name, signal) {
-      const flow = lake.flow(name);
-      await using source = await openFlowSource(lake, flow);
-      await source.check(signal);
-      const { columns } = await source.plan(requestOf(flow), signal ? { signal } : {});
-      if (columns.length > 0) await verifyFlow(lake, name, flow, columns);
-    },
-    run: (flow, options) => runFlow(lake, flow, options),
+    checkFlow: (name, signal) =>
+      reading(async () => {
+        const flow = lake.flow(name);
+        await using source = await openFlowSource(lake, flow);
+        await source.check(signal);
+        const { columns } = await source.plan(requestOf(flow), signal ? { signal } : {});
+        if (columns.length > 0) await verifyFlow(lake, name, flow, columns);
+      }),
+    run: (flow, options) => reading(() => runFlow(lake, flow, options)),
     dataset: (reference) => lake.resolve(reference),
-    query: (sql, options) => queryLake(lake, sql, options),
-    preview: (reference, options) => previewDataset(lake, reference, options),
-    export: (reference, options) => exportDataset(lake, reference, options),
-    async quality(reference) {
-      const { dataset, version } = await lake.resolve(reference);
-      const columns = dataset.columns(version);
-      const run = version.summary[runKey];
-      const report = run === undefined ? undefined : await readReport(lake.store, run);
-      const found = await profile(await dataset.relation(version), columns, await lake.engine());
-      return { ...(report === undefined ? {} : { report }), profile: found, version, columns };
-    },
+    query: (sql, options) => reading(() => queryLake(lake, sql, options)),
+    preview: (reference, options) => reading(() => previewDataset(lake, reference, options)),
+    export: (reference, options) => reading(() => exportDataset(lake, reference, options)),
+    quality: (reference) =>
+      reading(async () => {
+        const { dataset, version } = await lake.resolve(reference);
+        const columns = dataset.columns(version);
+        const run = version.summary[runKey];
+        const report = run === undefined ? undefined : await readReport(lake.store, run);
+        const found = await profile(await dataset.relation(version), columns, await lake.engine());
+        return { ...(report === undefined ? {} : { report }), profile: found, version, columns };
+      }),
     async history(name) {
       return (await lake.catalog.open(name)).versions();
     },
     async diff(before, after) {
       const from = await lake.resolve(before);
       const to = await lake.resolve(after);
-      return diffVersions(from.dataset, from.version, to.version, await lake.engine(), {
-        key: flowKey(from.dataset.name),
-      });
+      const engine = await lake.engine();
+      const key = flowKey(from.dataset.name);
+      return reading(() => diffVersions(from.dataset, from.version, to.version, engine, { key }));
     },
     async tag(reference, name) {
       const { dataset, version } = await lake.resolve(reference);
@@ -159,13 +163,15 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     },
     async verify(reference, options) {
       const { dataset } = await lake.resolve(reference);
-      return verifyDataset(dataset, await lake.engine(), options);
+      const engine = await lake.engine();
+      return reading(() => verifyDataset(dataset, engine, options));
     },
-    verifySource: (flow, signal) => compareWithSource(lake, flow, signal),
+    verifySource: (flow, signal) => reading(() => compareWithSource(lake, flow, signal)),
     async compact(name, options) {
       const dataset = await lake.catalog.open(name);
       const engine = await lake.engine();
-      return compactDataset(dataset, engine, { ...options, folder: await stagingFolder(lake, name) });
+      const folder = await stagingFolder(lake, name);
+      return reading(() => compactDataset(dataset, engine, { ...options, folder }));
     },
     async gc(name, options) {
       const dataset = await lake.catalog.open(name);
@@ -177,10 +183,10 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       };
       return dataset.gc({ ...options, protect: (path) => belongsToRun(path) || (options?.protect?.(path) ?? false) });
     },
-    erase: (name, options) => eraseFrom(lake, name, options),
+    erase: (name, options) => reading(() => eraseFrom(lake, name, options)),
     abandonErase: (name) => abandonErase(lake, name),
     feed: (references, options) => feedDatasets(lake, references, options),
-    replay: (flow, options) => replayRejected(lake, flow, options),
+    replay: (flow, options) => reading(() => replayRejected(lake, flow, options)),
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
   };
 }

@@ -1,4 +1,5 @@
 import { MillraceError, sqlName, sqlString, suggestion, type Column } from "../core/index.ts";
+import type { DataFile } from "../dataset/index.ts";
 import type { LakeHandles } from "./lake.ts";
 import { viewsFor } from "./views.ts";
 
@@ -47,9 +48,20 @@ export async function previewDataset(
       : ` WHERE ${known(splitColumn(lake, dataset.name, names))} = ${sqlString(options.split)}`;
   const limit = options.rows ?? 10;
   const engine = await lake.engine();
-  const select = `SELECT ${list} FROM ${await dataset.relation(version)}${where}`;
+  const files = where === "" ? enough(await dataset.files(version), limit + 1) : undefined;
+  const select = `SELECT ${list} FROM ${await dataset.relation(version, files)}${where}`;
   const rows = await engine.query(`${select} LIMIT ${limit + 1}`);
   return { columns: await engine.columnsOf(select), rows: rows.slice(0, limit), more: rows.length > limit };
+}
+
+/** As many files as hold so many rows: those of a store that is elsewhere have to be fetched. */
+function enough(files: readonly DataFile[], rows: number): DataFile[] {
+  let held = 0;
+  return files.filter((file) => {
+    if (held >= rows) return false;
+    held += file.rows;
+    return true;
+  });
 }
 
 /** The column that holds the split of a dataset: what its flow says, else `split`. */

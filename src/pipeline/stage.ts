@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
+  during,
   isMillraceError,
   MillraceError,
   retry,
@@ -62,9 +63,11 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
   const earlier = await readPart(lake.store, plan.run, part.id);
   if (earlier !== undefined) return earlier;
 
-  const landed = await retry(() => landPart(context, part), context.signal ? { signal: context.signal } : {});
-  const files = await adoptFiles(lake, plan.dataset, landed.files);
-  const rejectedFiles = await stageRejected(context, part, landed);
+  const { landed, files, rejectedFiles } = await during(lake.store, async () => {
+    const landed = await retry(() => landPart(context, part), context.signal ? { signal: context.signal } : {});
+    const files = await adoptFiles(lake, plan.dataset, landed.files);
+    return { landed, files, rejectedFiles: await stageRejected(context, part, landed) };
+  });
   const result: PartResult = {
     part: part.id,
     files,

@@ -1,11 +1,11 @@
 import { MillraceError, type Store, messageOf } from "../../core/index.ts";
 
 /*
- * As much of a Parquet footer as tells whether columns carry field ids. Thrift compact protocol:
+ * As much of a Parquet footer as tells the number of rows and whether columns carry field ids. Thrift compact protocol:
  * https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
  *
  *   file   = … FileMetaData, length (4 bytes little-endian), "PAR1"
- *   FileMetaData { 1: i32 version, 2: list<SchemaElement> schema, … }
+ *   FileMetaData { 1: i32 version, 2: list<SchemaElement> schema, 3: i64 num_rows, … }
  *   SchemaElement { …, 5: i32 num_children, …, 9: i32 field_id, … }; the first is the root
  */
 
@@ -13,7 +13,24 @@ import { MillraceError, type Store, messageOf } from "../../core/index.ts";
 const maximumFooter = 64 * 1024 * 1024;
 
 /** True when any column of the file has a field id. Throws `corrupt` when the footer cannot be read. */
-export async function hasFieldIds(store: Store, path: string): Promise<boolean> {
+export function hasFieldIds(store: Store, path: string): Promise<boolean> {
+  return readFooter(store, path, anyFieldId);
+}
+
+/** Rows of the file, as its footer says. Throws `corrupt` when the footer cannot be read. */
+export function rowCount(store: Store, path: string): Promise<number> {
+  return readFooter(store, path, (footer) => {
+    let rows: number | undefined;
+    footer.struct((field, type) => {
+      if (field === 3 && type === types.i64) rows = footer.long();
+      else footer.skip(type);
+    });
+    if (rows === undefined) throw new Error("its footer does not say how many rows it has");
+    return rows;
+  });
+}
+
+async function readFooter<T>(store: Store, path: string, read: (footer: Compact) => T): Promise<T> {
   await using file = await store.open(path);
   try {
     if (file.size < 12) throw new Error("it is too short");
@@ -22,7 +39,7 @@ export async function hasFieldIds(store: Store, path: string): Promise<boolean> 
     if (tail.toString("latin1", 4) !== "PAR1") throw new Error("it does not end with `PAR1`");
     if (length + 12 > file.size || length > maximumFooter)
       throw new Error(`its footer of ${length} bytes does not fit`);
-    return anyFieldId(new Compact(Buffer.from(await file.read(file.size - 8 - length, length))));
+    return read(new Compact(Buffer.from(await file.read(file.size - 8 - length, length))));
   } catch (cause) {
     throw new MillraceError("corrupt", `\`${path}\` is not a readable Parquet file: ${messageOf(cause)}`, {
       cause,
@@ -45,7 +62,18 @@ function anyFieldId(footer: Compact): boolean {
   return found;
 }
 
-const types = { true: 1, false: 2, byte: 3, double: 7, binary: 8, list: 9, set: 10, map: 11, struct: 12 } as const;
+const types = {
+  true: 1,
+  false: 2,
+  byte: 3,
+  i64: 6,
+  double: 7,
+  binary: 8,
+  list: 9,
+  set: 10,
+  map: 11,
+  struct: 12,
+} as const;
 
 class Compact {
   readonly #bytes: Buffer;
@@ -72,14 +100,19 @@ class Compact {
     throw new Error("its footer has a number that does not end");
   }
 
+  /** An integer of any width, zigzag. */
+  long(): number {
+    const zigzag = this.#varint();
+    return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+  }
+
   /** Calls back for each field; the callback must consume the value. */
   struct(onField: (field: number, type: number) => void): void {
     if (++this.#depth > 64) throw new Error("its footer is nested too deeply");
     for (let field = 0; ;) {
       const header = this.#byte();
       if (header === 0) break;
-      const zigzag = header >> 4 === 0 ? this.#varint() : undefined;
-      field = zigzag === undefined ? field + (header >> 4) : zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+      field = header >> 4 === 0 ? this.long() : field + (header >> 4);
       onField(field, header & 0x0f);
     }
     this.#depth--;

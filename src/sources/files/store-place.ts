@@ -16,8 +16,6 @@ import { globBase, globCharacters } from "./scratch.ts";
 /** Files in a store. Of one that is elsewhere the engine reads copies, each held for as long as a part of the run needs it. */
 export function storePlace(store: Store, configured: readonly string[], connection: string): Place {
   const patterns = configured.map(normal);
-  /** How many hold each copy. */
-  const holders = new Map<string, number>();
   return {
     id: store.url,
     looks: 16,
@@ -49,27 +47,12 @@ export function storePlace(store: Store, configured: readonly string[], connecti
     open: ({ path }) => store.open(path),
     async hold(file, signal) {
       const known = knownOf(file);
-      const key = `${known.path}\n${known.identity}`;
-      holders.set(key, (holders.get(key) ?? 0) + 1);
-      let held = true;
-      const release = async (): Promise<void> => {
-        if (!held) return;
-        held = false;
-        const left = holders.get(key)! - 1;
-        if (left > 0) holders.set(key, left);
-        else {
-          holders.delete(key);
-          await store.release?.([known]);
-        }
-      };
-      try {
-        if (store.fetch === undefined) await assertUnchanged(store, file);
-        await store.fetch?.([known], signal);
-        return { path: store.copy?.(known.path, known.identity) ?? localFile(store, known.path), release };
-      } catch (error) {
-        await release();
-        throw error;
+      if (store.hold !== undefined) {
+        const release = await store.hold([known], signal);
+        return { path: store.copy!(known.path, known.identity), release };
       }
+      await assertUnchanged(store, file);
+      return { path: localFile(store, known.path), release: async () => undefined };
     },
   };
 }

@@ -51,11 +51,12 @@ export async function isWhole(path: string, file: KnownFile, shared: string): Pr
   return hash.digest("hex") === expected;
 }
 
-/** Throws `corrupt` when the object itself is not what the dataset says. */
+/** A copy of the object as `target`, in use as `own`. Throws `corrupt` when the object itself is not what the dataset says. */
 export async function download(
   store: Store,
   file: KnownFile,
   target: string,
+  own: string,
   maxBytes: number,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -101,6 +102,9 @@ export async function download(
       await writeFile(`${partial}.sha256`, sha256);
       await rename(`${partial}.sha256`, checksumOf(target));
     } else if (sha256 !== file.sha256) throw wrong("has another SHA-256 than the dataset says");
+    // In use before it has its name, so that nobody takes it away in between.
+    await rm(own, { force: true });
+    await link(partial, own);
     await rename(partial, target);
   } catch (error) {
     await output.close().catch(() => undefined);
@@ -120,33 +124,33 @@ const abandonedMs = 60 * 60_000;
 
 /** Takes away copies that nobody uses, those used longest ago first, until there is room. Throws `limit` when what is in use leaves none. */
 export async function makeRoom(folder: string, bytes: number, maxBytes: number): Promise<void> {
-  const copies: { path: string; bytes: number; used: number; free: boolean }[] = [];
+  const copies: { path: string; bytes: number; used: number; free: boolean; coming: boolean }[] = [];
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
     const facts = await stat(path).catch(() => undefined);
     if (!facts?.isFile() || /(?<!\.partial)\.sha256$/.test(name)) continue;
-    if (/\.partial(\.sha256)?$/.test(name) && Date.now() - facts.mtimeMs > abandonedMs) await rm(path, { force: true });
-    else
-      copies.push({
-        path,
-        bytes: facts.size,
-        used: facts.mtimeMs,
-        free: facts.nlink === 1 && !name.includes(".partial"),
-      });
+    const coming = name.includes(".partial");
+    if (coming && Date.now() - facts.mtimeMs > abandonedMs) await rm(path, { force: true });
+    else copies.push({ path, bytes: facts.size, used: facts.mtimeMs, free: facts.nlink === 1 && !coming, coming });
   }
-  let total = copies.reduce((sum, copy) => sum + copy.bytes, bytes);
-  for (const copy of copies.toSorted((left, right) => left.used - right.used)) {
+  const sum = (some: typeof copies): number => some.reduce((total, copy) => total + copy.bytes, 0);
+  let total = sum(copies) + bytes;
+  const free = copies.filter((copy) => copy.free).toSorted((left, right) => left.used - right.used);
+  if (total - sum(free) > maxBytes) {
+    throw new MillraceError(
+      "limit",
+      `the read cache may hold ${maxBytes} bytes, and what is in use with what is asked for needs ${total - sum(free)}`,
+      {
+        hint: "raise `cache.maxSize` in the configuration",
+        // Somebody else asks for room too, and one of us may get it.
+        temporary: copies.filter((copy) => copy.coming).length > 1,
+      },
+    );
+  }
+  for (const copy of free) {
     if (total <= maxBytes) return;
-    if (!copy.free) continue;
     await rm(copy.path, { force: true });
     await rm(checksumOf(copy.path), { force: true });
     total -= copy.bytes;
-  }
-  if (total > maxBytes) {
-    throw new MillraceError(
-      "limit",
-      `the read cache may hold ${maxBytes} bytes, and what is in use with what is asked for needs ${total}`,
-      { hint: "raise `cache.maxSize` in the configuration" },
-    );
   }
 }

@@ -70,7 +70,6 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
   const fetchOne = async (file: KnownFile, name: string, signal?: AbortSignal): Promise<void> => {
     await mkdir(use, { recursive: true });
     await mkdir(folder, { recursive: true });
-    let downloaded = false;
     for (let attempt = 0; ; attempt++) {
       try {
         await link(shared(name), own(name));
@@ -78,15 +77,13 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
         const code = systemCode(error);
         if (code !== "ENOENT" && code !== "EEXIST") throw asCacheError(error, folder);
         if (code === "ENOENT") {
-          await download(store, file, shared(name), options.maxBytes, signal);
-          downloaded = true;
-          continue;
+          await download(store, file, shared(name), own(name), options.maxBytes, signal).catch((problem: unknown) => {
+            throw asCacheError(problem, folder);
+          });
+          break;
         }
       }
-      const whole =
-        downloaded ||
-        verified.get(name) === (await stampOf(own(name))) ||
-        (await isWhole(own(name), file, shared(name)));
+      const whole = verified.get(name) === (await stampOf(own(name))) || (await isWhole(own(name), file, shared(name)));
       if (whole === true) break;
       await rm(own(name), { force: true });
       await rm(shared(name), { force: true });

@@ -1,11 +1,12 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { MillraceError, suggestion, systemCode, type Registry, type Source, type Store } from "../core/index.ts";
+import { MillraceError, suggestion, type Registry, type Source, type Store } from "../core/index.ts";
 import { openCatalog, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
 import { openEngine, type Engine } from "../engine/index.ts";
 import type { Flow } from "./flow.ts";
 import { loadSource, openSource, openStore, validateOptions } from "./modules.ts";
+import { makeScratch, openScratch } from "./scratch.ts";
 import { readable, sourceStores } from "./stores.ts";
 
 /** A connection whose references to secrets are resolved. Its options are validated by the module when it is opened. */
@@ -54,44 +55,8 @@ export function splitReference(reference: string): { name: string; version: stri
     : { name: reference.slice(0, at), version: reference.slice(at + 1) };
 }
 
-/** Removes what processes that no longer live left behind, and makes a folder of this process's own. */
-async function openScratch(store: Store, cacheFolder: string): Promise<string> {
-  const elsewhere = join(tmpdir(), "millrace-scratch");
-  // Beside the read cache, so that what is staged can be linked into it.
-  if (!store.local) return makeScratch(join(cacheFolder, "scratch"));
-  try {
-    return await makeScratch(store.local(".scratch"));
-  } catch (error) {
-    // A lake that is read-only or full can still be read; a run will say what is wrong with it.
-    if (!["EROFS", "EACCES", "EPERM", "ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")) throw error;
-    return makeScratch(elsewhere);
-  }
-}
-
-async function makeScratch(parent: string): Promise<string> {
-  await mkdir(parent, { recursive: true });
-  for (const name of await readdir(parent)) {
-    const pid = Number(name.split("-")[0]);
-    if (Number.isInteger(pid) && pid !== process.pid && !isAlive(pid)) {
-      await rm(join(parent, name), { recursive: true, force: true });
-    }
-  }
-  const folder = join(parent, `${process.pid}-${Math.random().toString(36).slice(2, 10)}`);
-  await mkdir(folder);
-  return folder;
-}
-
 function defaultCache(): string {
   return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "millrace");
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
-  }
 }
 
 export async function openHandles(config: LakeConfig, registry: Registry): Promise<LakeHandles> {

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open as openFile, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { localFile, type KnownFile, type Store } from "../../src/core/index.ts";
+import { identityOf, localFile, type KnownFile, type Store } from "../../src/core/index.ts";
 import { withReadCache } from "../../src/dataset/index.ts";
 import fs from "../../src/stores/fs/index.ts";
 import { elsewhere, watched } from "../support/store.ts";
@@ -129,4 +129,93 @@ test("what is adopted need not be read again; what is removed is gone here too",
   await cache.remove("d/data/a");
   expect(await objects()).toEqual([]);
   await expect(stat(localFile(cache, "d/data/a"))).rejects.toMatchObject({ code: "ENOENT" });
+});
+
+test("copies are in use until the work that fetched them ends, or until they are given back", async () => {
+  const [a, b, c] = (await Promise.all([0, 1, 2].map((index) => put(`d/data/${index}`, content(1000, index))))) as [
+    KnownFile,
+    KnownFile,
+    KnownFile,
+  ];
+  const cache = open(2000);
+  await cache.during!(async () => {
+    await cache.fetch!([a, b]);
+    await expect(cache.fetch!([c])).rejects.toMatchObject({ code: "limit" });
+    // Work inside of work takes nothing away from it.
+    await cache.during!(() => cache.fetch!([a]));
+    expect(await readFile(localFile(cache, a.path))).toEqual(content(1000, 0));
+  });
+  await expect(stat(localFile(cache, a.path))).rejects.toMatchObject({ code: "ENOENT" });
+  const first = await cache.hold!([c]);
+  const second = await cache.hold!([c]);
+  await first();
+  await first();
+  expect(await readFile(localFile(cache, c.path))).toEqual(content(1000, 2));
+  await second();
+  await expect(stat(localFile(cache, c.path))).rejects.toMatchObject({ code: "ENOENT" });
+  expect(await objects()).toHaveLength(2);
+});
+
+test("what one process reads stays whole while another makes room", async () => {
+  const files = await Promise.all(
+    Array.from({ length: 5 }, (_, index) => put(`d/data/${index}`, content(1000, index))),
+  );
+  const reader = open(5000);
+  await reader.fetch!([files[0]!]);
+  const handle = await openFile(localFile(reader, files[0]!.path));
+  await using _ = handle;
+  // Somebody empties the folder, by hand even.
+  for (const name of await objects()) await rm(join(root, "cache", "objects", name));
+  const other = open(2000);
+  for (const file of files) await other.during!(() => other.fetch!([file]));
+  expect(await objects()).toHaveLength(2);
+  expect(await handle.readFile()).toEqual(content(1000, 0));
+  expect(await readFile(localFile(reader, files[0]!.path))).toEqual(content(1000, 0));
+});
+
+test("room is taken before bytes come, so that many at once stay below the bound", async () => {
+  const files = await Promise.all(
+    Array.from({ length: 12 }, (_, index) => put(`d/data/${index}`, content(100_000, index))),
+  );
+  const caches = Array.from({ length: 3 }, () => open(500_000));
+  let most = 0;
+  const outcomes = await Promise.allSettled(
+    files.map(async (file, index) => {
+      const cache = caches[index % 3]!;
+      await cache.during!(async () => {
+        await cache.fetch!([file]);
+        const sizes = await Promise.all(
+          (await objects()).map((name) => stat(join(root, "cache", "objects", name)).catch(() => undefined)),
+        );
+        most = Math.max(
+          most,
+          // What is on the disk: a name that waits for room has a size and no bytes.
+          sizes.reduce((sum, facts) => sum + (facts?.blocks ?? 0) * 512, 0),
+        );
+      });
+    }),
+  );
+  expect(outcomes.filter(({ status }) => status === "fulfilled").length).toBeGreaterThan(0);
+  for (const outcome of outcomes) {
+    if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "limit" });
+  }
+  expect(most).toBeLessThanOrEqual(500_000);
+});
+
+test("an object of which nobody recorded a checksum is held to the one that it had, and to its version", async () => {
+  await store.write("raw/a", content(1000, 1));
+  await using before = await store.open("raw/a");
+  const known: KnownFile = { path: "raw/a", bytes: 1000, identity: identityOf(before) };
+  await (
+    await open().hold!([known])
+  )();
+  const [name] = (await objects()).filter((one) => !one.endsWith(".sha256"));
+  await writeFile(join(root, "cache", "objects", name!), content(1000, 2));
+  const damaged: string[] = [];
+  const cache = open(1e9, (path) => damaged.push(path));
+  await cache.hold!([known]);
+  expect(damaged).toEqual(["raw/a"]);
+  expect(await readFile(cache.copy!("raw/a", known.identity))).toEqual(content(1000, 1));
+  const later = { ...known, identity: "@0" };
+  await expect(open().hold!([later])).rejects.toMatchObject({ code: "conflict", where: { file: "raw/a" } });
 });

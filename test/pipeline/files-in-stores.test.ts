@@ -1,4 +1,4 @@
-import { appendFile, readdir, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Entry, Store } from "../../src/core/index.ts";
@@ -150,4 +150,61 @@ test("what does not fit in a configuration is said with the setting", async () =
     message: expect.stringContaining("nowhere"),
   });
   await rm(join(place.folder, "lake"), { recursive: true, force: true });
+});
+
+test("a lake that stays open reads more than its cache holds, and a preview or a check only what it needs", async () => {
+  await using place = await makePlace();
+  for (const name of ["a", "b", "c"]) await place.put(`${name}.csv`, numbers(0, 50_000));
+  for (let file = 0; file < 4; file++) await place.put(`many/${file}.csv`, numbers(0, 1000));
+  const opened: string[] = [];
+  const registry = registryWithStore((store) =>
+    elsewhere(
+      watched(
+        store,
+        () => undefined,
+        (path) => void (path.endsWith(".parquet") && opened.push(path)),
+      ),
+    ),
+  );
+  const flows = {
+    ...Object.fromEntries(["a", "b", "c"].map((name) => [name, { from: { path: `${name}.csv` } }])),
+    many: { from: { path: "many/*.csv", part_bytes: 1 } },
+  };
+  {
+    await using lake = await place.open(flows, { registry });
+    for (const name of Object.keys(flows)) await published(lake.run(name));
+  }
+  const { size } = await stat(join(place.folder, "lake/a/data", (await place.dataFiles("a"))[0]!));
+  await rm(`${place.folder}-cache`, { recursive: true });
+  await using lake = await place.open(flows, { registry, cache: { maxBytes: Math.ceil(1.5 * size) } });
+  for (const name of ["a", "b", "c", "a"]) {
+    expect(await rowsOf(lake, `select count(*), sum(id) from ${name}`)).toEqual([[50_000, 1_249_975_000]]);
+  }
+  await expect(lake.query("select * from a, b limit 1")).rejects.toMatchObject({
+    code: "limit",
+    hint: expect.stringContaining("cache.maxSize"),
+  });
+  opened.length = 0;
+  expect((await lake.preview("many", { rows: 5 })).rows).toHaveLength(5);
+  expect(opened).toHaveLength(1);
+  const before = await copies(place);
+  expect((await lake.verify("many")).problems).toEqual([]);
+  expect(await copies(place)).toEqual(before);
+});
+
+test("what dead processes left is removed; what a process on another machine uses is not", async () => {
+  await using place = await makePlace();
+  const scratch = `${place.folder}-cache/scratch`;
+  // No process has this number: it is above what any system gives.
+  const dead = 2 ** 30;
+  await mkdir(`${scratch}/${dead}-0000/use`, { recursive: true });
+  await mkdir(`${scratch}/${dead}-0000-another0host/use`, { recursive: true });
+  await place.put("a.csv", numbers(0, 3));
+  const registry = registryWithStore(elsewhere);
+  {
+    await using lake = await place.open({ t: { from: { path: "a.csv" } } }, { registry });
+    await published(lake.run("t"));
+    expect(await readdir(scratch)).toHaveLength(2);
+  }
+  expect(await readdir(scratch)).toEqual([`${dead}-0000-another0host`]);
 });

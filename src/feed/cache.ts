@@ -36,7 +36,7 @@ export interface RowCache extends Disposable {
    * Brings rows into one piece of memory: `bases` says where in `arena` each begins. The arena is good until the next call.
    * Throws `corrupt` when the cache is damaged.
    */
-  fetch(rows: Float64Array): { arena: Uint8Array; bases: Float64Array };
+  gather(rows: Float64Array): { arena: Uint8Array; bases: Float64Array };
 }
 
 interface Meta {
@@ -166,13 +166,13 @@ async function load(place: string, meta: Meta, layout: Layout, memoryBytes: numb
     const arena = records.byteOffset % 8 === 0 ? records : new Uint8Array(records);
     return {
       ...base,
-      fetch: (rows) => ({ arena, bases: rows.map((row) => offsets[row]!) }),
+      gather: (rows) => ({ arena, bases: rows.map((row) => offsets[row]!) }),
       [Symbol.dispose]: () => undefined,
     };
   }
   const descriptor = openSync(path, "r");
   const reader = new WindowReader(descriptor, offsets, meta.bytes);
-  return { ...base, fetch: (rows) => reader.fetch(rows), [Symbol.dispose]: () => closeSync(descriptor) };
+  return { ...base, gather: (rows) => reader.gather(rows), [Symbol.dispose]: () => closeSync(descriptor) };
 }
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -194,7 +194,7 @@ class WindowReader {
     this.#end = end;
   }
 
-  fetch(rows: Float64Array): { arena: Uint8Array; bases: Float64Array } {
+  gather(rows: Float64Array): { arena: Uint8Array; bases: Float64Array } {
     const sorted = Uint32Array.from(rows.keys()).sort((left, right) => rows[left]! - rows[right]!);
     const bases = new Float64Array(rows.length);
     let used = 0;

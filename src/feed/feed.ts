@@ -243,14 +243,14 @@ function assertSameColumns(first: OpenSource, other: OpenSource): void {
 }
 
 /** A cache that turns out to be damaged is made anew; the rows are the same. */
-async function fetchRows(source: OpenSource, rows: Float64Array): Promise<ReturnType<RowCache["fetch"]>> {
+async function fetchRows(source: OpenSource, rows: Float64Array): Promise<ReturnType<RowCache["gather"]>> {
   try {
-    return source.cache.fetch(rows);
+    return source.cache.gather(rows);
   } catch (error) {
     if (!isMillraceError(error) || error.code !== "corrupt") throw error;
     source.cache[Symbol.dispose]();
     source.cache = await source.remake();
-    return source.cache.fetch(rows);
+    return source.cache.gather(rows);
   }
 }
 

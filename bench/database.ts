@@ -1,10 +1,10 @@
 /** PostgreSQL and MariaDB → dataset, beside the server's own client (the floor), ConnectorX, dlt and Sling. */
-import { DuckDBInstance } from "@duckdb/node-api";
 import { execFileSync } from "node:child_process";
-import { existsSync, globSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeData } from "./data.ts";
-import { cache, dataFolder, publish, python, race, root, table, type Contestant } from "./harness.ts";
+import { digest, lineitemTypes } from "./digest.ts";
+import { cache, dataFolder, publish, python, race, root, table as tableText, type Contestant } from "./harness.ts";
 
 const out = join(cache, "bench-out");
 const node = process.execPath;
@@ -12,17 +12,29 @@ const columns = `l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenu
   l_extendedprice decimal(15,2), l_discount decimal(15,2), l_tax decimal(15,2), l_returnflag char(1), l_linestatus char(1),
   l_shipdate date, l_commitdate date, l_receiptdate date, l_shipinstruct varchar(25), l_shipmode varchar(10), l_comment varchar(60)`;
 
-async function countRows(pattern: string): Promise<number> {
-  const files = globSync(pattern);
-  if (files.length === 0) return 0;
-  const connection = await (await DuckDBInstance.create(":memory:")).connect();
-  const reader = await connection.runAndReadAll(
-    `SELECT count(*)::INTEGER FROM read_parquet([${files.map((file) => `'${file}'`).join(", ")}], union_by_name = true)`,
-  );
-  return Number(reader.getRows()[0]![0]);
+/** What is read, and how it is proven to be all there. */
+interface Table {
+  /** As the source names the stream. */
+  stream: string;
+  /** As SQL of the server names it. */
+  name: string;
+  /** A column that ConnectorX parts by. */
+  parted: string;
+  checks: string;
+  types: Record<string, string>;
 }
 
-function millrace(source: string, url: string, connections: number, stream: string): Contestant {
+const lineitem: Table = {
+  stream: "lineitem",
+  name: "lineitem",
+  parted: "l_orderkey",
+  checks: `
+      - { check: not-null, columns: [l_orderkey, l_partkey, l_suppkey] }
+      - { check: range, column: l_quantity, min: 0, max: 1000 }`,
+  types: lineitemTypes,
+};
+
+function millrace(source: string, url: string, connections: number, table: Table): Contestant {
   const lake = join(out, "lake");
   return {
     name: `millrace run, ${connections} connection${connections > 1 ? "s" : ""}`,
@@ -37,21 +49,60 @@ connections:
   shop: { source: ${source}, url: "${url}", connections: ${connections} }
 flows:
   lineitem:
-    from: { connection: shop, stream: ${stream} }
+    from: { connection: shop, stream: ${table.stream} }
     mode: replace
-    checks:
-      - { check: not-null, columns: [l_orderkey, l_partkey, l_suppkey] }
-      - { check: range, column: l_quantity, min: 0, max: 1000 }
+    checks:${table.checks}
 `,
       );
     },
-    rows: () => countRows(join(lake, "lake/lineitem/data/*.parquet")),
+    proof: () => digest(join(lake, "lake/lineitem/data/*.parquet"), table.types),
   };
 }
 
+/** Columns in turn of three types, as a table of features has them. */
+const wideTable = `CREATE TABLE wide AS SELECT i AS id, ${Array.from(
+  { length: 99 },
+  (_, column) =>
+    [
+      `(i * ${column + 3} % 1000003)::bigint AS c${column}`,
+      `(i * ${column + 7} % 100003)::double precision / 8 AS c${column}`,
+      `'v' || (i * ${column + 11} % 9973) AS c${column}`,
+    ][column % 3],
+).join(", ")} FROM generate_series(1, 300000) AS t(i)`;
+const wide: Table = {
+  stream: "wide",
+  name: "wide",
+  parted: "id",
+  checks: "\n      - { check: not-null, columns: [id] }",
+  types: Object.fromEntries(
+    Array.from({ length: 99 }, (_, column) => [`c${column}`, ["BIGINT", "DOUBLE", "VARCHAR"][column % 3]!]),
+  ),
+};
+
+/** Nine of ten values are null; documents and arrays are compared by number only, because peers give them other types. */
+const sparseTable = `CREATE TABLE sparse AS SELECT i AS id,
+  CASE WHEN i % 10 = 0 THEN i * 7 END AS n1, CASE WHEN i % 10 = 1 THEN i * 11 END AS n2, CASE WHEN i % 10 = 2 THEN i / 4.0::double precision END AS d1,
+  CASE WHEN i % 10 = 3 THEN 'text ' || i END AS t1, CASE WHEN i % 10 = 4 THEN 'text ' || i END AS t2, CASE WHEN i % 10 = 5 THEN '' END AS t3,
+  CASE WHEN i % 10 = 6 THEN timestamptz '2026-01-01' + i * interval '1 s' END AS ts, CASE WHEN i % 10 = 7 THEN i % 2 = 0 END AS b,
+  CASE WHEN i % 10 = 8 THEN jsonb_build_object('i', i, 'tags', jsonb_build_array('a', i % 7), 'deep', jsonb_build_object('x', null)) END AS document,
+  CASE WHEN i % 10 = 9 THEN ARRAY[i, NULL, i + 1] END AS ids, CASE WHEN i % 10 = 9 THEN ARRAY['a', 'b,"c'] END AS names
+  FROM generate_series(1::bigint, 2000000) AS t(i)`;
+const sparse: Table = {
+  stream: "sparse",
+  name: "sparse",
+  parted: "id",
+  checks: "\n      - { check: not-null, columns: [id] }",
+  types: { id: "BIGINT", n1: "BIGINT", n2: "BIGINT", d1: "DOUBLE", t1: "VARCHAR", t2: "VARCHAR", b: "BOOLEAN" },
+};
+
 const shell = (name: string, command: string): Contestant => ({ name, command: ["bash", "-c", command] });
 
-function peers(url: string, slingType: string, table: string): { fast: Contestant[]; slow: Contestant[] } {
+function peers(
+  url: string,
+  slingType: string,
+  table: Table,
+  fewShare: number,
+): { fast: Contestant[]; slow: Contestant[] } {
   const parquet = join(out, "peer.parquet");
   // Sling downloads a program of its own to write Parquet.
   const csvTarget = join(out, "peer.csv");
@@ -60,14 +111,23 @@ function peers(url: string, slingType: string, table: string): { fast: Contestan
   const drop = (): void => rmSync(folder, { recursive: true, force: true });
   const connectorx = (parts: number): Contestant => ({
     name: `ConnectorX → PyArrow, ${parts} connection${parts > 1 ? "s" : ""}`,
-    command: [python, join(root, "bench/peers/database_connectorx.py"), url, parquet, String(parts)],
-    rows: () => countRows(parquet),
+    command: [
+      python,
+      join(root, "bench/peers/database_connectorx.py"),
+      url,
+      parquet,
+      String(parts),
+      table.name,
+      table.parted,
+    ],
+    proof: () => digest(parquet, table.types),
   });
-  const dlt = (backend: string): Contestant => ({
-    name: `dlt sql_database (${backend})`,
-    command: [python, join(root, "bench/peers/database_dlt.py"), alchemy, folder, backend],
+  const dlt = (backend: string, name = table.name, share = 1): Contestant => ({
+    name: `dlt sql_database (${backend})${share === 1 ? "" : `, ${share.toFixed(3)} of the rows`}`,
+    command: [python, join(root, "bench/peers/database_dlt.py"), alchemy, folder, backend, name],
     before: drop,
-    rows: () => countRows(join(folder, "bench/lineitem/*.parquet")),
+    proof: () => digest(join(folder, `bench/${name}/*.parquet`), table.types),
+    share,
   });
   const sling: Contestant = {
     name: "Sling → CSV",
@@ -80,13 +140,15 @@ function peers(url: string, slingType: string, table: string): { fast: Contestan
       "--src-conn",
       `BENCH_${slingType}`,
       "--src-stream",
-      table,
+      table.stream,
       "--tgt-object",
       `file://${csvTarget}`,
     ],
     before: () => rmSync(csvTarget, { force: true }),
+    proof: () => digest(csvTarget, table.types, "read_csv"),
   };
-  return { fast: [connectorx(1), connectorx(2)], slow: [sling, dlt("pyarrow"), dlt("sqlalchemy")] };
+  // dlt's default takes minutes a million rows: it gets a table of fewer.
+  return { fast: [connectorx(1), connectorx(2)], slow: [sling, dlt("pyarrow"), dlt("sqlalchemy", "few", fewShare)] };
 }
 
 mkdirSync(out, { recursive: true });
@@ -104,22 +166,36 @@ if (which !== "mysql") {
   await server.query(`CREATE TABLE lineitem (${columns})`);
   await server.query(`COPY lineitem FROM '${csv}' (FORMAT csv, HEADER)`);
   await server.query("VACUUM ANALYZE lineitem");
-  const { fast, slow } = peers(server.adminUrl, "PG", "public.lineitem");
-  const floor = shell(
-    "psql COPY … TO STDOUT > /dev/null",
-    `psql '${server.adminUrl}' -qc 'COPY lineitem TO STDOUT (FORMAT csv)' > /dev/null`,
-  );
-  const results = await race(
-    [
-      floor,
-      millrace("postgres", server.adminUrl, 1, "public.lineitem"),
-      millrace("postgres", server.adminUrl, 2, "public.lineitem"),
-      ...fast,
-    ],
-    runs,
-  );
-  for (const contestant of slow) results.push(...(await race([contestant], 1, false)));
-  sections.push({ title: "PostgreSQL 15 → dataset, lineitem 6 M × 16", text: table(results, floor.name, 6_000_000) });
+  const url = server.adminUrl;
+  async function compare(table: Table, rows: number, fewRows: number, withSlow: boolean): Promise<string> {
+    await server.query(`DROP TABLE IF EXISTS few`);
+    await server.query(`CREATE TABLE few AS SELECT * FROM ${table.name} LIMIT ${fewRows}`);
+    await server.query("VACUUM ANALYZE");
+    const { fast, slow } = peers(url, "PG", { ...table, stream: `public.${table.stream}` }, fewRows / rows);
+    const floor = shell(
+      "psql COPY … TO STDOUT > /dev/null",
+      `psql '${url}' -qc 'COPY ${table.name} TO STDOUT (FORMAT csv)' > /dev/null`,
+    );
+    const ours = [1, 2].map((connections) =>
+      millrace("postgres", url, connections, { ...table, stream: `public.${table.stream}` }),
+    );
+    const results = await race([floor, ...ours, ...fast], runs);
+    if (withSlow) for (const contestant of slow) results.push(...(await race([contestant], 1, false)));
+    return tableText(results, floor.name, rows);
+  }
+  sections.push({
+    title: "PostgreSQL 15 → dataset, lineitem 6 M × 16",
+    text: await compare(lineitem, 6_000_000, 500_000, true),
+  });
+  await server.query("DROP TABLE lineitem");
+  await server.query(wideTable);
+  sections.push({ title: "Wide: 300 k × 100", text: await compare(wide, 300_000, 50_000, false) });
+  await server.query("DROP TABLE wide");
+  await server.query(sparseTable);
+  sections.push({
+    title: "Mostly null, with jsonb and arrays: 2 M × 12",
+    text: await compare(sparse, 2_000_000, 50_000, false),
+  });
 }
 
 if (which !== "postgres") {
@@ -137,7 +213,8 @@ if (which !== "postgres") {
   ]);
   await server.query("ALTER TABLE lineitem ADD COLUMN id bigint AUTO_INCREMENT PRIMARY KEY FIRST");
   await server.query("ANALYZE TABLE lineitem");
-  const { fast, slow } = peers(server.url, "MYSQL", "lineitem");
+  await server.query("CREATE TABLE few AS SELECT * FROM lineitem LIMIT 200000");
+  const { fast, slow } = peers(server.url, "MYSQL", lineitem, 0.2);
   const client = server.url.replace(
     /^mysql:\/\/([^:@]+)(?::([^@]*))?@([^:/]+):(\d+)\/(.*)$/,
     "--user=$1 --password=$2 --host=$3 --port=$4 $5",
@@ -147,10 +224,13 @@ if (which !== "postgres") {
     `mariadb --no-defaults --quick ${client} -e 'SELECT * FROM lineitem' > /dev/null`,
   );
   const results = await race(
-    [floor, millrace("mysql", server.url, 1, "lineitem"), millrace("mysql", server.url, 2, "lineitem"), ...fast],
+    [floor, millrace("mysql", server.url, 1, lineitem), millrace("mysql", server.url, 2, lineitem), ...fast],
     runs,
   );
   for (const contestant of slow) results.push(...(await race([contestant], 1, false)));
-  sections.push({ title: "MariaDB 10.11 → dataset, lineitem 1 M × 17", text: table(results, floor.name, 1_000_000) });
+  sections.push({
+    title: "MariaDB 10.11 → dataset, lineitem 1 M × 17",
+    text: tableText(results, floor.name, 1_000_000),
+  });
 }
 publish(which === "all" ? "database" : which, sections);

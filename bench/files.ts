@@ -1,25 +1,14 @@
 /** Files → dataset: Millrace with checks and commit, beside DuckDB's own COPY (the floor), Polars, dlt and Sling. */
-import { DuckDBInstance } from "@duckdb/node-api";
 import { execFileSync } from "node:child_process";
-import { existsSync, globSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeData } from "./data.ts";
+import { digest, lineitemTypes } from "./digest.ts";
 import { cache, dataFolder, publish, python, race, root, table, type Contestant } from "./harness.ts";
 
 const out = join(cache, "bench-out");
 const node = process.execPath;
 const slow = process.argv.includes("--all");
-
-async function countRows(pattern: string): Promise<number> {
-  const files = globSync(pattern);
-  if (files.length === 0) return 0;
-  const connection = await (await DuckDBInstance.create(":memory:")).connect();
-  const list = files.map((file) => `'${file}'`).join(", ");
-  const reader = await connection.runAndReadAll(
-    `SELECT count(*)::INTEGER FROM read_parquet([${list}], union_by_name = true)`,
-  );
-  return Number(reader.getRows()[0]![0]);
-}
 
 function millrace(input: string): Contestant {
   const lake = join(out, "lake");
@@ -44,7 +33,7 @@ flows:
 `,
       );
     },
-    rows: () => countRows(join(lake, "lake/lineitem/data/*.parquet")),
+    proof: () => digest(join(lake, "lake/lineitem/data/*.parquet"), lineitemTypes),
   };
 }
 
@@ -62,7 +51,7 @@ const duckdb = (reader: string, input: string, unordered: boolean): Contestant =
       target,
     ],
     before: () => rmSync(target, { force: true }),
-    rows: () => countRows(target),
+    proof: () => digest(target, lineitemTypes),
   };
 };
 
@@ -72,7 +61,7 @@ const polars = (kind: string, input: string): Contestant => {
     name: "Polars scan → sink",
     command: [python, join(root, "bench/peers/polars_copy.py"), kind, input, target],
     before: () => rmSync(target, { force: true }),
-    rows: () => countRows(target),
+    proof: () => digest(target, lineitemTypes),
   };
 };
 
@@ -82,7 +71,7 @@ const dlt = (kind: string, input: string): Contestant => {
     name: "dlt filesystem → parquet",
     command: [python, join(root, "bench/peers/dlt_copy.py"), kind, input, target],
     before: () => rmSync(target, { recursive: true, force: true }),
-    rows: () => countRows(join(target, "bench/lineitem/*.parquet")),
+    proof: () => digest(join(target, "bench/lineitem/*.parquet"), lineitemTypes),
   };
 };
 
@@ -102,6 +91,7 @@ const sling = (input: string): Contestant => {
       `file://${target}`,
     ],
     before: () => rmSync(target, { recursive: true, force: true }),
+    proof: () => digest(target, lineitemTypes, "read_csv"),
   };
 };
 

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Digest } from "./digest.ts";
 
 export const here = dirname(fileURLToPath(import.meta.url));
 export const root = join(here, "..");
@@ -19,8 +20,10 @@ export interface Contestant {
   command: string[];
   /** Puts back what a run changes; not timed. */
   before?: () => void;
-  /** Proof that the work was done: returns the number of rows that came out. Called after the last run. */
-  rows?: () => Promise<number> | number;
+  /** Proof that the work was done. Called after the last run; those of one race that have a checksum must have the same. */
+  proof?: () => Promise<Digest> | Digest;
+  /** Rows of this contestant's input where it gets fewer than the others, because it would take too long: figures are scaled. */
+  share?: number;
 }
 
 export interface Figures {
@@ -33,7 +36,8 @@ export interface Result {
   name: string;
   runs: Figures[];
   median: Figures;
-  rows?: number;
+  proof?: Digest;
+  share: number;
   failed?: string;
 }
 
@@ -54,6 +58,7 @@ export async function race(contestants: Contestant[], runs = 5, warm = true): Pr
     name: contestant.name,
     runs: [],
     median: { wall: 0, cpu: 0, rss: 0 },
+    share: contestant.share ?? 1,
   }));
   for (let round = warm ? 0 : 1; round <= runs; round++) {
     for (const [index, contestant] of contestants.entries()) {
@@ -72,8 +77,8 @@ export async function race(contestants: Contestant[], runs = 5, warm = true): Pr
       cpu: median(result.runs.map((run) => run.cpu)),
       rss: Math.max(...result.runs.map((run) => run.rss)),
     };
-    const rows = await contestant.rows?.();
-    if (rows !== undefined) result.rows = rows;
+    const proof = await contestant.proof?.();
+    if (proof !== undefined) result.proof = proof;
   }
   return results;
 }
@@ -81,17 +86,29 @@ export async function race(contestants: Contestant[], runs = 5, warm = true): Pr
 /** A table in Markdown; `floor` is the contestant that the others are divided by. */
 export function table(results: readonly Result[], floor: string, inputRows: number): string {
   const base = results.find((result) => result.name === floor)!;
+  // Ours is the first that has one: a peer that differs from it is shown, and the reader can tell which values it changed.
+  const checksum = results.find((result) => result.share === 1 && result.proof?.checksum !== undefined)?.proof
+    ?.checksum;
   const lines = [
-    "| contestant | wall s | ÷ floor | CPU µs/row | peak RSS MB | rows out |",
-    "|---|---|---|---|---|---|",
+    "| contestant | wall s | ÷ floor | CPU µs/row | peak RSS MB | rows out | values |",
+    "|---|---|---|---|---|---|---|",
   ];
   for (const result of results) {
-    if (result.failed !== undefined) lines.push(`| ${result.name} | failed: ${result.failed} | | | | |`);
+    if (result.failed !== undefined) lines.push(`| ${result.name} | failed: ${result.failed} | | | | | |`);
     else {
       const { wall, cpu, rss } = result.median;
       const spread = result.runs.map((run) => run.wall);
+      const rows = inputRows * result.share;
+      const spreadText =
+        spread.length > 1 ? ` (${Math.min(...spread).toFixed(2)}–${Math.max(...spread).toFixed(2)})` : "";
+      const values =
+        result.proof?.checksum === undefined || result.share !== 1
+          ? ""
+          : result.proof.checksum === checksum
+            ? "same"
+            : "OTHER";
       lines.push(
-        `| ${result.name} | ${wall.toFixed(2)} (${Math.min(...spread).toFixed(2)}–${Math.max(...spread).toFixed(2)}) | ${(wall / base.median.wall).toFixed(2)} | ${((cpu * 1e6) / inputRows).toFixed(2)} | ${(rss / 1e6).toFixed(0)} | ${result.rows?.toLocaleString("en") ?? ""} |`,
+        `| ${result.name} | ${wall.toFixed(2)}${spreadText} | ${(wall / result.share / base.median.wall).toFixed(2)} | ${((cpu * 1e6) / rows).toFixed(2)} | ${(rss / 1e6).toFixed(0)} | ${result.proof?.rows.toLocaleString("en") ?? ""} | ${values} |`,
       );
     }
   }

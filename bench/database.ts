@@ -214,7 +214,7 @@ if (which !== "postgres") {
   await server.query("ALTER TABLE lineitem ADD COLUMN id bigint AUTO_INCREMENT PRIMARY KEY FIRST");
   await server.query("ANALYZE TABLE lineitem");
   await server.query("CREATE TABLE few AS SELECT * FROM lineitem LIMIT 200000");
-  const { fast, slow } = peers(server.url, "MYSQL", lineitem, 0.2);
+  const { fast, slow } = peers(server.url, "MYSQL", { ...lineitem, stream: `${server.database}.lineitem` }, 0.2);
   const client = server.url.replace(
     /^mysql:\/\/([^:@]+)(?::([^@]*))?@([^:/]+):(\d+)\/(.*)$/,
     "--user=$1 --password=$2 --host=$3 --port=$4 $5",

@@ -13,7 +13,7 @@ import {
   type Version,
 } from "../dataset/index.ts";
 import type { Engine } from "../engine/index.ts";
-import { profile, type Profile } from "../quality/index.ts";
+import { profile, type HistoryEntry, type Profile } from "../quality/index.ts";
 import { abandonErase, eraseFrom, type EraseOptions, type EraseReport } from "./erase.ts";
 import { exportDataset, type ExportOptions, type ExportReport } from "./export.ts";
 import { openHandles, type LakeConfig } from "./lake.ts";
@@ -68,8 +68,8 @@ export interface Lake extends AsyncDisposable {
   query(sql: string, options?: { maximumRows?: number; signal?: AbortSignal }): Promise<Rows>;
   preview(reference: string, options?: { split?: string; rows?: number; columns?: string[] }): Promise<Rows>;
   export(reference: string, options: ExportOptions): Promise<ExportReport>;
-  /** The verdicts of the run that made the version, and a profile of its columns. */
-  quality(reference: string): Promise<{ report?: RunReport; profile: Profile; version: Version; columns: Column[] }>;
+  /** The verdicts of the run that made the version, a profile of its columns, and the newest `history` versions up to it, oldest first. */
+  quality(reference: string, options?: { history?: number }): Promise<DatasetQuality>;
   history(name: string): Promise<Version[]>;
   diff(before: string, after: string): Promise<DatasetDiff>;
   tag(reference: string, name: string): Promise<Version>;
@@ -94,6 +94,15 @@ export interface Lake extends AsyncDisposable {
   feed(references: string | readonly (string | FeedReference)[], options?: FeedOptions): Promise<Feed>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
+}
+
+export interface DatasetQuality {
+  /** Absent when the version was not made by a run, or its report is not kept. */
+  report?: RunReport;
+  profile: Profile;
+  version: Version;
+  columns: Column[];
+  history: HistoryEntry[];
 }
 
 export async function openLake(config: LakeConfig, registry: Registry): Promise<Lake> {
@@ -129,14 +138,22 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     query: (sql, options) => reading(() => queryLake(lake, sql, options)),
     preview: (reference, options) => reading(() => previewDataset(lake, reference, options)),
     export: (reference, options) => reading(() => exportDataset(lake, reference, options)),
-    quality: (reference) =>
+    quality: (reference, { history = 0 } = {}) =>
       reading(async () => {
         const { dataset, version } = await lake.resolve(reference);
         const columns = dataset.columns(version);
-        const run = version.summary[runKey];
-        const report = run === undefined ? undefined : await readReport(lake.store, run);
+        const reportOf = async ({ summary }: Version): Promise<RunReport | undefined> =>
+          summary[runKey] === undefined ? undefined : readReport(lake.store, summary[runKey]);
+        const report = await reportOf(version);
+        const upTo = dataset.versions().filter(({ number }) => number <= version.number);
+        const entries: HistoryEntry[] = [];
+        for (const entry of history === 0 ? [] : upTo.slice(-history)) {
+          const ofEntry = entry.number === version.number ? report : await reportOf(entry);
+          const { number, time, rows, tags } = entry;
+          entries.push({ version: number, time, rows, tags, ...(ofEntry === undefined ? {} : { report: ofEntry }) });
+        }
         const found = await profile(await dataset.relation(version), columns, await lake.engine());
-        return { ...(report === undefined ? {} : { report }), profile: found, version, columns };
+        return { ...(report === undefined ? {} : { report }), profile: found, version, columns, history: entries };
       }),
     async history(name) {
       return (await lake.catalog.open(name)).versions();

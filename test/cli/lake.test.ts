@@ -183,6 +183,8 @@ describe("a lake from the command line, in the order in which people use it", ()
     const page = await readFile(join(lake, "quality.html"), "utf8");
     expect(page).toMatch(/<svg/);
     expect(page).not.toMatch(/(src|href)="https?:/);
+    // The history says of each version what its run found.
+    expect(page.slice(page.indexOf("History"))).toMatch(/✓ passed|! warned/);
   });
 
   test("export to each format, with a checksum", async () => {

@@ -8,6 +8,9 @@ import { withLake } from "../session.ts";
 import { escapeLines } from "../text/escape.ts";
 import { count } from "../text/numbers.ts";
 
+/** Versions in the history of the page. */
+const shownVersions = 50;
+
 interface Flags extends GlobalFlags {
   readonly html?: string | undefined;
 }
@@ -16,10 +19,11 @@ export default async function quality(this: Context, flags: Flags, reference: st
   const { output } = this;
   await withLake(this, flags, async (lake) => {
     const { dataset } = await lake.dataset(reference);
-    const { report, profile, version } = await lake.quality(reference);
+    const { report, profile, version, history } = await lake.quality(reference, {
+      history: flags.html === undefined ? 0 : shownVersions,
+    });
     const name = `${dataset.name}@${version.number}`;
     if (flags.html !== undefined) {
-      const history = dataset.versions().map(({ number, time, rows, tags }) => ({ version: number, time, rows, tags }));
       const page = renderQualityHtml({ dataset: dataset.name, version: version.number, report, profile, history });
       await writeFile(resolve(flags.html), page);
     }

@@ -19,3 +19,4 @@ export * from "./source.ts";
 export * from "./store.ts";
 export * from "./suggest.ts";
 export * from "./types.ts";
+export * from "./unpacked.ts";

@@ -1,8 +1,9 @@
-import { closeSync, createReadStream, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { crc32, createGunzip, createZstdDecompress } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { openPromise, type Entry } from "yauzl";
 import { MillraceError } from "../core/errors.ts";
+import { unpackedBytes } from "../core/unpacked.ts";
 import { decodeBzip2 } from "./bzip2.ts";
 import type { ArchiveEntry, UnpackOptions } from "./containers.ts";
 import { createEntryGuard } from "./zip.ts";
@@ -30,11 +31,10 @@ async function open(
   const packed = (await stat(path)).size;
   switch (options.container) {
     case "none":
-      return { packed: Infinity, bytes: createReadStream(path) };
+      return { packed: Infinity, bytes: unpackedBytes(path, "none") };
     case "gzip":
-      return { packed, bytes: createReadStream(path).compose(createGunzip()) };
     case "zstd":
-      return { packed, bytes: createReadStream(path).compose(createZstdDecompress()) };
+      return { packed, bytes: unpackedBytes(path, options.container) };
     case "bzip2":
       return { packed, bytes: bunzip(path) };
   }

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -37,7 +37,15 @@ async function installed(working: string, ...args: string[]): Promise<string> {
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "millrace-package-"));
-  await execute("npm", ["pack", "--pack-destination", folder], { cwd: root });
+  // Packing builds anew; other tests run the command that lies in this checkout meanwhile.
+  const copy = join(folder, "checkout");
+  const left = new Set(["node_modules", "dist", ".git", ".cache"]);
+  await mkdir(copy);
+  for (const name of readdirSync(root)) {
+    if (!left.has(name)) await cp(join(root, name), join(copy, name), { recursive: true });
+  }
+  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+  await execute("npm", ["pack", "--pack-destination", folder], { cwd: copy });
   tarball = join(
     folder,
     readdirSync(folder).find((name) => name.endsWith(".tgz"))!,

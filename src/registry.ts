@@ -56,6 +56,11 @@ export const registry: Registry = {
       summary: "One sheet of an .xlsx or .xlsm workbook: shared and inline text, numbers, dates, booleans; read in a child process.",
       load: async () => (await import("./formats/excel/index.ts")).default,
     },
+    "images": {
+      title: "Images",
+      summary: "JPEG, PNG, WebP, GIF, TIFF, AVIF and SVG: size, EXIF, place, colour profile, thumbnail, perceptual hash, sharpness; one row an image.",
+      load: async () => (await import("./formats/images/index.ts")).default,
+    },
     "json": {
       title: "JSON",
       summary: "A JSON document: an array of records, one record, or several in a row; records that do not fit their columns are told apart.",

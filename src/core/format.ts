@@ -40,6 +40,13 @@ export interface TolerantScan {
 export interface Converter {
   /** Module whose default export is a `ConvertFile`; loaded in the child. */
   module: URL;
+  /**
+   * Set for files that are assets: the columns of all of them, those of `assetColumns` first. Many are read in one part, and one that
+   * cannot be read is rejected while the others go on. The option `asset` gives the converter the `AssetFacts` of its file.
+   */
+  columns?: readonly Column[];
+  /** The module loads native code. */
+  native?: boolean;
 }
 
 /** Runs in the child. Yields the columns first, then bytes of CSV or NDJSON that have them. */
@@ -63,4 +70,6 @@ export interface FormatCapabilities {
   write: boolean;
   /** Bad records are told apart from good ones within one file. */
   rejects: boolean;
+  /** Each file is an asset: a document, an image, a recording. Such a format is never guessed: a flow names it. */
+  assets?: boolean;
 }

@@ -1,3 +1,4 @@
+export * from "./asset.ts";
 export * from "./check.ts";
 export * from "./data-file.ts";
 export * from "./define.ts";

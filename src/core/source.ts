@@ -1,3 +1,4 @@
+import type { KeepAsset } from "./asset.ts";
 import type { Store } from "./store.ts";
 import type { Column } from "./types.ts";
 import type { EngineView } from "./engine-view.ts";
@@ -152,6 +153,12 @@ export interface ColumnFacts {
   max?: string;
 }
 
+export interface ReadOptions {
+  signal?: AbortSignal;
+  /** Where the content of assets is kept; without it, it is in their rows or nowhere. */
+  keep?: KeepAsset;
+}
+
 export interface Source extends AsyncDisposable {
   /** Reaches the system and may read it; moves no rows. Throws what is wrong and how to mend it. */
   check(signal?: AbortSignal): Promise<void>;
@@ -159,7 +166,7 @@ export interface Source extends AsyncDisposable {
   /** Bounded parts that are together exactly what is new after `after`. Zero parts: nothing is new. */
   plan(request: ReadRequest, options: { after?: Cursor; signal?: AbortSignal }): Promise<Plan>;
   /** May be called again, also from another process: the same part gives the same records, or a clear error. */
-  read(part: Part, request: ReadRequest, options: { signal?: AbortSignal }): Promise<Payload>;
+  read(part: Part, request: ReadRequest, options: ReadOptions): Promise<Payload>;
   /** Rows, nulls, minimum, maximum and checksum of the stream as it is now, computed by the source itself. */
   measure?(
     request: ReadRequest,

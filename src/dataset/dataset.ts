@@ -87,6 +87,8 @@ export interface GcOptions {
   now?: number;
   /** Paths that must stay whatever the metadata says: staged files of unfinished runs, leases. */
   protect?: (path: string) => boolean;
+  /** Paths of all objects that rows of versions name, those `without` excepted. Absent: what lies in `assets/` stays. */
+  objects?: (without: ReadonlySet<bigint>) => Promise<ReadonlySet<string>>;
 }
 
 export interface GcReport {

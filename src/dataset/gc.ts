@@ -31,10 +31,24 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
   const oldestKept = Math.min((numbers.at(-1) ?? 0) - retainedMetadataFiles + 1, table.loaded.number);
   const reachable = await reachablePaths(table, without);
   const entries: Entry[] = [];
+  const objects: Entry[] = [];
   for await (const entry of table.store.list(table.folder)) entries.push(entry);
   for (const entry of entries) {
+    if (isObject(table, entry.path)) {
+      if (options.objects === undefined) continue;
+      if (entry.modified >= before || protect(entry.path)) kept++;
+      else objects.push(entry);
+      continue;
+    }
     if (!collectable(table, entry.path, oldestKept)) continue;
     if (reachable.has(entry.path) || entry.modified >= before || protect(entry.path)) kept++;
+    else candidates.push(entry);
+  }
+
+  // Which objects rows name is asked when there are some: it reads a column of every data file.
+  const named = objects.length === 0 ? new Set<string>() : await options.objects!(without);
+  for (const entry of objects) {
+    if (named.has(entry.path)) kept++;
     else candidates.push(entry);
   }
 
@@ -46,6 +60,9 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
     // Versions that were committed while we listed may name files that were unreferenced before.
     await table.refresh();
     const still = await reachablePaths(table, without);
+    if (candidates.some(({ path }) => isObject(table, path))) {
+      for (const path of await options.objects!(without)) still.add(path);
+    }
     for (const entry of candidates) {
       if (still.has(entry.path) || protect(entry.path)) {
         kept++;
@@ -87,6 +104,11 @@ function expirable(table: Table, options: GcOptions): Version[] {
       !newest.has(version) &&
       version.time < limit,
   );
+}
+
+/** The content of an asset, which rows name. */
+function isObject(table: Table, path: string): boolean {
+  return path.startsWith(`${table.folder}/assets/`);
 }
 
 /** Only what a dataset consists of is ever removed: data, and metadata in the forms that Iceberg has. */

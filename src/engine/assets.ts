@@ -1,15 +1,5 @@
-import { MillraceError, type Column, type ColumnBatch, type Asset } from "../core/index.ts";
+import { assetColumns, MillraceError, type Column, type ColumnBatch, type Asset } from "../core/index.ts";
 import type { Landed, LandRequest } from "./engine.ts";
-
-/** The columns that assets land as. */
-export const assetColumns: Column[] = [
-  { name: "uri", type: "string", doc: "Where the asset was read." },
-  { name: "media_type", type: "string", doc: "Sniffed from its content." },
-  { name: "size", type: "long", doc: "Bytes." },
-  { name: "sha256", type: "string", doc: "Lower-case hexadecimal." },
-  { name: "modified", type: "timestamptz", doc: "When the source says it was changed." },
-  { name: "bytes", type: "binary", doc: "The content; null when it is kept elsewhere." },
-];
 
 const assetsPerBatch = 64;
 
@@ -34,6 +24,7 @@ function batchOf(assets: readonly Asset[]): ColumnBatch {
       { values: assets.map((asset) => asset.sha256) },
       { values: assets.map((asset) => new Date(asset.modified).toISOString()) },
       { values: assets.map((asset) => asset.bytes ?? null) },
+      { values: assets.map(() => null) },
     ],
   };
 }
@@ -43,5 +34,5 @@ export async function landAssets(
   landColumns: (columns: Column[], batches: AsyncIterable<ColumnBatch>) => Promise<Landed>,
 ): Promise<Landed> {
   if (request.payload.form !== "assets") throw new MillraceError("internal", "landAssets takes assets");
-  return landColumns(assetColumns, batchesOf(request.payload.assets));
+  return landColumns([...assetColumns], batchesOf(request.payload.assets));
 }

@@ -9,7 +9,6 @@ import { emptyRelation } from "./types.ts";
 import { toLossless } from "./values.ts";
 
 export type { Engine, EngineOptions, Landed, LandRequest } from "./engine.ts";
-export { assetColumns } from "./assets.ts";
 export { canonicalText, columnChecksum } from "./checksum.ts";
 export { fileSha256 } from "./copy.ts";
 export { typeSql } from "./types.ts";

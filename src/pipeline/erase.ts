@@ -2,6 +2,7 @@ import { userInfo } from "node:os";
 import { asMillraceError, MillraceError } from "../core/index.ts";
 import { abandonErasure, eraseRows, type Dataset, type Erasing } from "../dataset/index.ts";
 import { dropRowCaches } from "../feed/cache.ts";
+import { sweepObjects } from "./assets.ts";
 import { cancelRunsOf, runsInto, scrubReports } from "./erase-runs.ts";
 import { keyColumn, rejectedPredicate, rowPredicate, subjectText, type EraseSubject } from "./erase-predicate.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -115,6 +116,7 @@ async function eraseAll(
   report.runs = await cancelRunsOf(lake.store, name);
   for (const { erasing } of targets) await erasing.apply();
   for (const { erasing } of targets) report.removed += await erasing.sweep();
+  report.removed += await sweepObjects(lake, name);
   report.reports = await scrubReports(lake.store, name);
   for (const { erasing } of targets.toReversed()) await erasing.finish();
 }

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { assetsOptions } from "../core/asset-options.ts";
 
 /** A name of a dataset, flow, connection or tag: it becomes a folder, so it is held to what every medium accepts. */
 export const nameSchema = z
@@ -31,6 +32,7 @@ const fromSchema = z.strictObject({
     .record(z.string(), z.unknown())
     .optional()
     .describe("Options of the format or of the stream, as `millrace describe` lists them."),
+  assets: assetsOptions.optional().describe("What becomes of the bytes of documents, images, recordings."),
   cursor: z
     .string()
     .optional()

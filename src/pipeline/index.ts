@@ -24,6 +24,8 @@ import { feedDatasets, type FeedReference } from "./feed.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
+import { namedObjects, verifyObjects } from "./assets.ts";
+import { runsInto } from "./erase-runs.ts";
 import { readReport, unfinishedTokens } from "./runs.ts";
 import { stagingFolder } from "./stage.ts";
 import { compareWithSource, type SourceComparison } from "./verify-source.ts";
@@ -181,7 +183,12 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     async verify(reference, options) {
       const { dataset } = await lake.resolve(reference);
       const engine = await lake.engine();
-      return reading(() => verifyDataset(dataset, engine, options));
+      return reading(async () => {
+        const report = await verifyDataset(dataset, engine, options);
+        // Rows of files that are damaged cannot be asked.
+        if (report.problems.length === 0) report.problems.push(...(await verifyObjects(lake, dataset.name)));
+        return report;
+      });
     },
     verifySource: (flow, signal) => reading(() => compareWithSource(lake, flow, signal)),
     async compact(name, options) {
@@ -193,12 +200,18 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     async gc(name, options) {
       const dataset = await lake.catalog.open(name);
       const tokens = await unfinishedTokens(lake.store);
+      // A run that is going on may name objects of a version that expires here.
+      const running = (await runsInto(lake.store, name)).length > 0;
       const belongsToRun = (path: string): boolean => {
         const file = path.slice(path.lastIndexOf("/") + 1);
         for (const token of tokens) if (file.startsWith(`${token}-`)) return true;
         return false;
       };
-      return dataset.gc({ ...options, protect: (path) => belongsToRun(path) || (options?.protect?.(path) ?? false) });
+      return dataset.gc({
+        ...options,
+        protect: (path) => belongsToRun(path) || (options?.protect?.(path) ?? false),
+        ...(running ? {} : { objects: async (without) => new Set((await namedObjects(lake, name, without)).keys()) }),
+      });
     },
     erase: (name, options) => reading(() => eraseFrom(lake, name, options)),
     abandonErase: (name) => abandonErase(lake, name),

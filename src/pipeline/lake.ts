@@ -180,5 +180,6 @@ export function filesOptions(flow: Flow): Record<string, unknown> {
     ...(flow.from.connection === undefined ? {} : { store: flow.from.connection }),
     ...(flow.from.format === undefined ? {} : { format: flow.from.format }),
     ...(flow.from.options === undefined ? {} : { options: flow.from.options }),
+    ...(flow.from.assets === undefined ? {} : { assets: flow.from.assets }),
   };
 }

@@ -13,6 +13,7 @@ import {
 } from "../core/index.ts";
 import { assignFieldIds } from "../dataset/index.ts";
 import type { Landed } from "../engine/index.ts";
+import { assetKeeper } from "./assets.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
@@ -92,11 +93,12 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
 async function landPart(context: StageContext, part: Part): Promise<Landed> {
   const { lake, plan, flow, source, request, signal, onProgress } = context;
   const engine = await lake.engine();
+  const keep = assetKeeper(lake, plan);
   const plain =
     plan.whole === true ||
     (plan.admitted === undefined && flow.transform === undefined && flow.split === undefined && sameColumns(plan));
   const attempt = async (tolerant: boolean): Promise<{ landed?: Landed; misfit?: MillraceError }> => {
-    const payload = await source.read(part, request, signal ? { signal } : {});
+    const payload = await source.read(part, request, { keep, ...(signal ? { signal } : {}) });
     const format =
       payload.form === "files" ? await openFormat(lake.registry, payload.format, payload.options) : undefined;
     try {

@@ -5,6 +5,15 @@ import { join } from "node:path";
 import { frame, frameHeader, readFrames, type Frame } from "./frames.ts";
 import { childCommand } from "./isolation.ts";
 
+/** What a child may do and have. */
+export interface ChildKind {
+  memoryBytes: number;
+  /** The folder that it may read, besides our code. */
+  readable: string | undefined;
+  /** It may load native code. */
+  native: boolean;
+}
+
 /** A child and what is known of it. */
 export interface Child {
   process: ChildProcessWithoutNullStreams;
@@ -13,9 +22,7 @@ export interface Child {
   stderr: () => string;
   /** Resolves when the process has ended and its pipes are closed. */
   ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  memoryBytes: number;
-  /** The folder that it may read, besides our code. */
-  readable: string | undefined;
+  kind: ChildKind;
   /** False until it has started. */
   isReady: boolean;
   /** Jobs it was given. */
@@ -23,9 +30,9 @@ export interface Child {
 }
 
 /** A new child. Its environment is empty, and it works in a folder of its own, the only one it may write to. */
-export function startChild(memoryBytes: number, readable: string | undefined): Child {
+export function startChild(kind: ChildKind): Child {
   const own = mkdtempSync(join(tmpdir(), "millrace-sandbox-"));
-  const command = childCommand(memoryBytes, own, readable);
+  const command = childCommand(kind, own);
   const child = spawn(command[0]!, command.slice(1), { stdio: "pipe", env: {}, cwd: own });
   let words = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -47,8 +54,7 @@ export function startChild(memoryBytes: number, readable: string | undefined): C
     frames: readFrames(child.stdout),
     stderr: () => words,
     ended,
-    memoryBytes,
-    readable,
+    kind,
     isReady: false,
     jobs: 0,
   };

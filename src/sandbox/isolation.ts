@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { ChildKind } from "./children.ts";
 
 /** What Node 24 maps writably before it runs a line, measured as 575 MiB; the limit counts it though it is hardly touched. */
 const baselineBytes = 768 * 1024 ** 2;
@@ -63,9 +64,9 @@ export function permissible(folder: string): string {
 
 /**
  * The command line of a child: limits of the kernel, no network, and Node's permission model, which lets it read its own code and
- * `readable`, write to `own`, and neither start processes nor load native code.
+ * `readable`, write to `own`, and neither start processes nor, unless that is what it is for, load native code.
  */
-export function childCommand(memoryBytes: number, own: string, readable: string | undefined): string[] {
+export function childCommand({ memoryBytes, readable, native }: ChildKind, own: string): string[] {
   const heapMegabytes = Math.max(64, Math.floor((memoryBytes * 0.6) / 1024 ** 2));
   return [
     ...limitPrefix(memoryBytes),
@@ -79,6 +80,7 @@ export function childCommand(memoryBytes: number, own: string, readable: string 
     `--allow-fs-read=${own}`,
     ...(readable === undefined ? [] : [`--allow-fs-read=${permissible(readable)}`]),
     `--allow-fs-write=${own}`,
+    ...(native ? ["--allow-addons"] : []),
     childModule,
   ];
 }

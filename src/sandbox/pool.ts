@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
+import { isDeepStrictEqual } from "node:util";
 import { MillraceError } from "../core/errors.ts";
-import { dismissChild, holdChild, isAlive, killChild, startChild, type Child } from "./children.ts";
+import { dismissChild, holdChild, isAlive, killChild, startChild, type Child, type ChildKind } from "./children.ts";
 
 /** Processes are started anew after this many files, so that leaks of a parser do not add up. */
 const jobsPerChild = 100;
@@ -61,16 +62,11 @@ function release(): void {
   else busy--;
 }
 
-/** An idle child with that memory cap and folder, or a new one; it must be given back by `returnChild` or `discardChild`. */
-export async function takeChild(
-  memoryBytes: number,
-  readable: string | undefined,
-  waitMs: number,
-  signal: AbortSignal | undefined,
-): Promise<Child> {
+/** An idle child of that kind, or a new one; it must be given back by `returnChild` or `discardChild`. */
+export async function takeChild(kind: ChildKind, waitMs: number, signal: AbortSignal | undefined): Promise<Child> {
   await reserve(waitMs, signal);
   for (const [child, timer] of idle) {
-    if (!isAlive(child) || child.memoryBytes !== memoryBytes || child.readable !== readable) continue;
+    if (!isAlive(child) || !isDeepStrictEqual(child.kind, kind)) continue;
     clearTimeout(timer);
     idle.delete(child);
     holdChild(child, true);
@@ -78,7 +74,7 @@ export async function takeChild(
     return child;
   }
   try {
-    const child = startChild(memoryBytes, readable);
+    const child = startChild(kind);
     counts.started++;
     return child;
   } catch (error) {

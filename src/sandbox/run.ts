@@ -20,6 +20,8 @@ export interface SandboxJob {
   deadlineMs?: number;
   /** Cap on the child's memory. Default 1 GiB. */
   memoryBytes?: number;
+  /** The module loads native code, which Node's permissions do not bind; the kernel's limits still do. */
+  native?: boolean;
   signal?: AbortSignal;
 }
 
@@ -78,7 +80,7 @@ class ChildDied extends Error {
 async function* runOnce(job: SettledJob): AsyncGenerator<SandboxOutput, void, undefined> {
   const { deadlineMs, memoryBytes, signal } = job;
   const readable = job.path === undefined ? undefined : dirname(resolve(job.path));
-  const child = await takeChild(memoryBytes, readable, deadlineMs, signal);
+  const child = await takeChild({ memoryBytes, readable, native: job.native ?? false }, deadlineMs, signal);
   let clean = false;
   let died = false;
   let killedFor: DeathReason | undefined;

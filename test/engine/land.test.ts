@@ -305,7 +305,7 @@ describe("columns and assets", () => {
     expect(facts).toEqual({ n: 9998n, x: 12497500, d: "24997500.00", b: "00FF" });
   });
   test("assets land with their metadata", async () => {
-    const { assetColumns } = await import("../../src/engine/index.ts");
+    const { assetColumns } = await import("../../src/core/index.ts");
     const asset = {
       uri: "a.txt",
       mediaType: "text/plain",
@@ -321,7 +321,7 @@ describe("columns and assets", () => {
           yield asset;
         })(),
       },
-      assetColumns,
+      [...assetColumns],
     );
     expect(await rowsOf(landed, "uri, size, modified, bytes::VARCHAR AS text")).toEqual([
       { uri: "a.txt", size: 3n, modified: "2024-01-02 00:00:00+00", text: "abc" },

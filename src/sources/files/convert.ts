@@ -14,7 +14,7 @@ import type { FilesOptions } from "./index.ts";
 
 type Header = Extract<Converted, { columns: Column[] }>;
 
-function job(
+export function convertJob(
   converter: Converter,
   file: FileRef,
   formatOptions: Record<string, unknown>,
@@ -28,6 +28,7 @@ function job(
     path: file.path,
     deadlineMs: options.parse_timeout_s * 1000,
     memoryBytes: options.parse_memory_mb * 1024 ** 2,
+    ...(converter.native === undefined ? {} : { native: converter.native }),
     ...(signal ? { signal } : {}),
   });
 }
@@ -41,7 +42,7 @@ export async function convertColumns(
   signal: AbortSignal | undefined,
 ): Promise<Column[]> {
   let columns: Column[] | undefined;
-  for await (const output of job(converter, file, { ...formatOptions, columns_only: true }, options, signal)) {
+  for await (const output of convertJob(converter, file, { ...formatOptions, columns_only: true }, options, signal)) {
     if (!(output instanceof Uint8Array)) columns ??= (output.message as Header).columns;
   }
   if (columns !== undefined) return columns;
@@ -49,7 +50,12 @@ export async function convertColumns(
 }
 
 /** Files whose parser died after it had given records, until they are asked for again. */
-const poisoned = new Map<string, string>();
+export const poisoned = new Map<string, string>();
+
+/** A file as it is now, and the limits that it was given. */
+export function poisonIdentity(file: FileRef, options: FilesOptions): string {
+  return JSON.stringify([file.path, file.size, file.modified, options.parse_timeout_s, options.parse_memory_mb]);
+}
 
 /** What is left of a file that killed its parser: one rejected record that names it and says why. */
 export function poisonPayload(file: string, why: string, columns: readonly Column[]): Payload {
@@ -72,19 +78,13 @@ export async function convertFile(
   options: FilesOptions,
   signal: AbortSignal | undefined,
 ): Promise<Payload> {
-  const identity = JSON.stringify([
-    file.path,
-    file.size,
-    file.modified,
-    options.parse_timeout_s,
-    options.parse_memory_mb,
-  ]);
+  const identity = poisonIdentity(file, options);
   const known = poisoned.get(identity);
   if (known !== undefined) {
     poisoned.delete(identity);
     return poisonPayload(file.name, known, columns);
   }
-  const outputs = job(converter, file, { ...formatOptions, columns }, options, signal);
+  const outputs = convertJob(converter, file, { ...formatOptions, columns }, options, signal);
   const rejected: RejectedRecord[] = [];
   let rows: number | undefined;
   let first: Awaited<ReturnType<typeof outputs.next>>;

@@ -1,4 +1,4 @@
-import { MillraceError, type RandomAccess } from "../../core/index.ts";
+import { MillraceError, sniffMediaType, type RandomAccess } from "../../core/index.ts";
 import type { Container } from "../../sandbox/index.ts";
 import { foreignKind, isBinary } from "./foreign.ts";
 
@@ -54,6 +54,11 @@ export async function readHead(bytes: RandomAccess): Promise<Buffer> {
 
 function startsWith(head: Buffer, ...bytes: number[]): boolean {
   return head.length >= bytes.length && bytes.every((byte, index) => head[index] === byte);
+}
+
+/** What an asset is wrapped in: only archives of assets are opened, and office documents are no archives. */
+export function detectAsset(head: Buffer, name: string): Container {
+  return sniffMediaType(head, name) === "application/zip" ? "zip" : "none";
 }
 
 /** Throws `unsupported`, with the name as people know it, for what is known and cannot be read. */

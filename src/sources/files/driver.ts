@@ -17,7 +17,8 @@ import { newsOf, type News } from "./changes.ts";
 import { chooseColumns, mergeColumns } from "./columns.ts";
 import { convertFile, poisonPayload } from "./convert.ts";
 import { detect, formatOfName, readHead } from "./detect.ts";
-import { isLines, openFormat, type FormatOptions } from "./formats.ts";
+import { readAssets } from "./assets.ts";
+import { isAssets, isLines, openFormat, type FormatOptions } from "./formats.ts";
 import { Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
 import { readablesOf, type Readable } from "./members.ts";
@@ -90,8 +91,10 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     for (const file of news) {
       throwIfAborted(signal);
       if (file.size === 0) {
-        refuseEmpty(file, options.format);
-        continue;
+        if (!isAssets(options.format)) {
+          refuseEmpty(file, options.format);
+          continue;
+        }
       }
       for (const readable of await readablesOf(file, reading, declaredOf(request), signal)) {
         if (file.from !== undefined) {
@@ -175,10 +178,16 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       };
     },
 
-    async read(part, _request, { signal }): Promise<Payload> {
+    async read(part, _request, { signal, keep }): Promise<Payload> {
       const spec = part.spec as unknown as PartSpec;
       if (spec.poison !== undefined) return poisonPayload(spec.files[0]!.name, spec.poison, spec.columns);
       const { format } = await openFormat(spec.format, spec.options);
+      if (format.converter?.columns !== undefined) {
+        return readAssets(format.converter, spec, reading, {
+          ...(signal ? { signal } : {}),
+          ...(keep ? { keep } : {}),
+        });
+      }
       const files: FileRef[] = [];
       const held: (() => Promise<void>)[] = [];
       const release = async (): Promise<void> => {

@@ -10,7 +10,15 @@ const formats: Record<string, () => Promise<{ default: FormatDefinition }>> = {
   arrow: async () => (await import("../../formats/arrow/index.ts")) as unknown as { default: FormatDefinition },
   avro: async () => (await import("../../formats/avro/index.ts")) as unknown as { default: FormatDefinition },
   excel: async () => (await import("../../formats/excel/index.ts")) as unknown as { default: FormatDefinition },
+  images: async () => (await import("../../formats/images/index.ts")) as unknown as { default: FormatDefinition },
 };
+
+/** Formats whose files are assets. They are never guessed. */
+export function isAssets(format: string | undefined): boolean {
+  return format !== undefined && assetFormats.has(format);
+}
+
+const assetFormats = new Set(["images"]);
 
 export type FormatOptions = { [key: string]: CursorValue };
 

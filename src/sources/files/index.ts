@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { assetsOptions } from "../../core/asset-options.ts";
 import { defineSource } from "../../core/index.ts";
 import { localFolders } from "./scratch.ts";
 
@@ -32,6 +33,7 @@ export const filesOptions = z.strictObject({
     .describe(
       "What to do with a file that was read before and has changed other than by new lines at its end: `fail`, `ignore` the change, or `reread` it whole, which doubles its rows unless the flow replaces or merges. Default `fail`.",
     ),
+  assets: assetsOptions.prefault({}).describe("What becomes of the bytes of documents, images, recordings."),
   part_bytes: z
     .number()
     .int()

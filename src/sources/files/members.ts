@@ -5,8 +5,9 @@ import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { asMillraceError, MillraceError } from "../../core/index.ts";
 import { listArchive, unpack, type Container } from "../../sandbox/index.ts";
-import { detect, headBytes, readHead, stripContainer, formatOfName } from "./detect.ts";
+import { detect, detectAsset, headBytes, readHead, stripContainer, formatOfName, type Nature } from "./detect.ts";
 import { foreignKind } from "./foreign.ts";
+import { isAssets } from "./formats.ts";
 import type { FilesOptions } from "./index.ts";
 import type { Held, Place } from "./places.ts";
 import { makeScratch } from "./scratch.ts";
@@ -87,9 +88,12 @@ export async function readablesOf(
   signal: AbortSignal | undefined,
 ): Promise<Readable[]> {
   const head = await headBytesOf(place, file);
-  const nature = detect(file.name, head);
+  const assets = isAssets(declared.format);
+  const nature: Nature = assets ? { container: detectAsset(head, file.name) } : detect(file.name, head);
   const describeContent = (name: string, content: Buffer, container: Container, member?: string): Readable => {
-    const inner = detect(name, content, member === undefined ? file.name : `${file.name}!${member}`);
+    const inner: Nature = assets
+      ? { container: "none" }
+      : detect(name, content, member === undefined ? file.name : `${file.name}!${member}`);
     if (inner.container !== "none") {
       throw new MillraceError("unsupported", `\`${file.name}\` holds another archive or compressed file`, {
         where: { file: file.name },

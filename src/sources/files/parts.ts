@@ -1,5 +1,5 @@
 import { isMillraceError, MillraceError, identityOf, type Column, type Part } from "../../core/index.ts";
-import type { FormatOptions } from "./formats.ts";
+import { isAssets, type FormatOptions } from "./formats.ts";
 import { etagOf } from "./identity.ts";
 import type { Readable, Wrapping } from "./members.ts";
 import type { Place } from "./places.ts";
@@ -67,13 +67,19 @@ export function poisonPart(readable: Readable, columns: Column[], why: string): 
   return { spec: spec as unknown as Part["spec"], bytes: 0 };
 }
 
-/** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part. */
+/** Assets of one part: whoever reads it again after a failure reads no more than these. */
+const maximumAssets = 1_000;
+const assetBytes = 256 * 1024 ** 2;
+
+/** Groups files in their order until a part has about `partBytes`. What a converter reads is one file a part, unless it is assets. */
 export function partsOf(
   shape: { format: string; options: FormatOptions; readables: Readable[] },
   columns: Column[],
   partBytes: number,
 ): Omit<Part, "id">[] {
-  const converted = !["csv", "tsv", "json", "ndjson", "parquet"].includes(shape.format);
+  const assets = isAssets(shape.format);
+  const converted = !assets && !["csv", "tsv", "json", "ndjson", "parquet"].includes(shape.format);
+  const most = assets ? Math.min(partBytes, assetBytes) : partBytes;
   const parts: Omit<Part, "id">[] = [];
   let files: PartFile[] = [];
   let bytes = 0;
@@ -87,7 +93,8 @@ export function partsOf(
   for (const readable of shape.readables) {
     const { size, wrapping } = readable;
     const length = wrapping.from === undefined ? size : wrapping.to! - wrapping.from;
-    if (files.length > 0 && (converted || bytes + length > partBytes)) close();
+    const full = converted || bytes + length > most || (assets && files.length >= maximumAssets);
+    if (files.length > 0 && full) close();
     files.push(partFile(readable));
     bytes += length;
   }

@@ -11,7 +11,7 @@ import {
 import { deathReason } from "../../sandbox/index.ts";
 import type { FileColumns } from "./columns.ts";
 import { convertColumns } from "./convert.ts";
-import { isText, openFormat, type FormatOptions, type OpenedFormat } from "./formats.ts";
+import { isAssets, isText, openFormat, type FormatOptions, type OpenedFormat } from "./formats.ts";
 import { isPlain, materialise, type Readable, type Reading } from "./members.ts";
 
 /** Files that are read in the same way: format, dialect, header, columns. */
@@ -56,7 +56,7 @@ export async function lookInto(
     const more: FormatOptions = compressed ? { ...formatOptions, compression: container } : { ...formatOptions };
     // Unpacked content is UTF-8, whatever the user said of the file.
     if (native) delete more.encoding;
-    const key = JSON.stringify([readable.format, more, likeness(readable)]);
+    const key = JSON.stringify([readable.format, more, isAssets(readable.format) ? "" : likeness(readable)]);
     const group = groups.get(key);
     if (group !== undefined) group.readables.push(readable);
     else groups.set(key, { opened: await openFormat(readable.format, more), readables: [readable] });
@@ -66,6 +66,13 @@ export async function lookInto(
   const columns: FileColumns[] = [];
   const poison: Looked["poison"] = [];
   for (const { opened, readables: members } of groups.values()) {
+    const known = opened.format.converter?.columns;
+    if (known !== undefined) {
+      columns.push({ file: members[0]!.name, columns: [...known], guessed: false, empty: async () => new Set() });
+      const key = JSON.stringify([opened.name, opened.options]);
+      shapes.set(key, { format: opened.name, options: opened.options, readables: members });
+      continue;
+    }
     // Each JSON document is looked into: whether it is whole is found out there.
     const sampled =
       isText(opened.name) && opened.name !== "json" ? evenly(members, context.options.sample_files) : members;

@@ -7,7 +7,7 @@ import type { LakeHandles } from "./lake.ts";
 import { openIfExists } from "./plan.ts";
 import { rejectedName } from "./rejected.ts";
 import { runToken, type RunPlan } from "./runs.ts";
-import { stagingFolder } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 
 /** The column that names the content of an asset in the store. */
 const objectColumn = "object";
@@ -62,7 +62,10 @@ async function currentObjects(lake: LakeHandles, plan: RunPlan): Promise<Map<str
   if (dataset === undefined || base === undefined || !hasObjects(dataset, base)) return result;
   const relation = await dataset.relation(base);
   const query = `SELECT DISTINCT sha256, ${objectColumn} AS path FROM ${relation} WHERE ${objectColumn} IS NOT NULL`;
-  for (const row of await (await lake.engine()).query(query)) result.set(String(row["sha256"]), String(row["path"]));
+  for (const row of await (await lake.engine()).query(query)) {
+    const { sha256, path } = row as { sha256: string; path: string };
+    result.set(sha256, path);
+  }
   return result;
 }
 
@@ -103,9 +106,9 @@ export async function namedObjects(
     const size = columns.has("size") ? sqlName("size") : "NULL";
     const query = `SELECT DISTINCT ${objectColumn} AS path, sha256, ${size} AS size FROM ${relation} WHERE ${objectColumn} IS NOT NULL`;
     for (const row of await engine.query(query)) {
-      const path = String(row["path"]);
-      const facts = { path, sha256: String(row["sha256"]), version: version.number };
-      result.set(path, { ...facts, ...(row["size"] === null ? {} : { size: Number(row["size"]) }) });
+      const { path, sha256, size: bytes } = row as { path: string; sha256: string; size: bigint | number | null };
+      const facts = { path, sha256, version: version.number };
+      result.set(path, { ...facts, ...(bytes === null ? {} : { size: Number(bytes) }) });
     }
   }
   const rejected = await openIfExists(lake, rejectedName(name));
@@ -114,9 +117,9 @@ export async function namedObjects(
   for (const [version, files] of await retainedFiles(rejected, new Set())) {
     const relation = await rejected.relation(version, files);
     const query = `SELECT DISTINCT TRY(json_extract_string(record, '$.object')) AS path FROM ${relation} WHERE record LIKE ${prefix}`;
-    for (const { path } of await engine.query(query)) {
-      if (path !== null && !result.has(String(path)))
-        result.set(String(path), { path: String(path), version: version.number });
+    for (const row of await engine.query(query)) {
+      const path = row["path"];
+      if (typeof path === "string" && !result.has(path)) result.set(path, { path, version: version.number });
     }
   }
   return result;

@@ -9,7 +9,8 @@ import { planFlowChecks } from "./checks.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import type { CheckResult } from "./report.ts";
 import type { RunPlan } from "./runs.ts";
-import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
+import { adoptFiles, stagedPrefix } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 import { mergeStatistics } from "./statistics.ts";
 
 export interface Audited {

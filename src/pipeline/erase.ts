@@ -9,7 +9,7 @@ import type { LakeHandles } from "./lake.ts";
 import { datasetOf, openIfExists } from "./plan.ts";
 import { rejectedName } from "./rejected.ts";
 import { completeReplays } from "./replay-state.ts";
-import { stagingFolder } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 
 export interface EraseOptions extends EraseSubject {
   /** Why, for the tombstone. It is kept: it must not name the person. */

@@ -27,7 +27,7 @@ import { runFlow, type RunOptions } from "./run.ts";
 import { namedObjects, verifyObjects } from "./assets.ts";
 import { runsInto } from "./erase-runs.ts";
 import { readReport, unfinishedTokens } from "./runs.ts";
-import { stagingFolder } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 import { compareWithSource, type SourceComparison } from "./verify-source.ts";
 
 export {

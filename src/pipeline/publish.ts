@@ -7,7 +7,8 @@ import type { LakeHandles } from "./lake.ts";
 import { flowCursor, openIfExists } from "./plan.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import type { RunPlan } from "./runs.ts";
-import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
+import { adoptFiles, stagedPrefix } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 
 export interface Published {
   version: Version;

@@ -5,7 +5,8 @@ import { openIfExists } from "./plan.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import type { RunReport } from "./report.ts";
 import { cancelRun, finishRun, readReplay, unfinishedReplays } from "./runs.ts";
-import { adoptFiles, stagedPrefix, stagingFolder } from "./stage.ts";
+import { adoptFiles, stagedPrefix } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 
 /**
  * A replay takes two commits: mended rows go into the dataset, then their records leave the rejected dataset. What the second

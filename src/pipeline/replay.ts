@@ -10,7 +10,8 @@ import { rejectedColumns, rejectedName } from "./rejected.ts";
 import { completeReplays, openRejected, takeOut, type ReplayState } from "./replay-state.ts";
 import type { RunReport } from "./report.ts";
 import { finishRun, newRunToken, replayPrefix, writeReplay, type RunPlan } from "./runs.ts";
-import { adoptFiles, dropStaged, stagedPrefix, stagingFolder } from "./stage.ts";
+import { adoptFiles, dropStaged, stagedPrefix } from "./stage.ts";
+import { stagingFolder } from "./staging.ts";
 
 export interface ReplayOptions {
   /** A predicate over the rejected dataset (`reason`, `check`, `origin`, `record`, `run`, `rejected_at`). Default: all. */

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import {
   during,
   isMillraceError,
@@ -19,14 +18,8 @@ import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { admittedSelect } from "./columns.ts";
 import { rejectedBatch, rejectedColumns, rejectedName } from "./rejected.ts";
+import { stagingFolder } from "./staging.ts";
 import { readPart, runToken, writePart, type PartResult, type RunPlan } from "./runs.ts";
-
-/** Where the engine writes files that are to become files of a dataset: in place when the store is local. */
-export async function stagingFolder(lake: LakeHandles, dataset: string): Promise<string> {
-  const folder = lake.store.local ? lake.store.local(`${dataset}/data`) : join(lake.scratch, "stage");
-  await mkdir(folder, { recursive: true });
-  return folder;
-}
 
 /** Brings landed files into the store; their paths are those in the store afterwards. */
 export async function adoptFiles(

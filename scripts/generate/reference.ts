@@ -63,6 +63,8 @@ function configurationPage(): string {
     ["From", at("flows", "*", "from")],
     ["Checks", checkSchema],
     ["Split", at("flows", "*", "split")],
+    ["Features", at("features", "*")],
+    ["Features: from", at("features", "*", "from", "0")],
     ["Engine", at("engine")],
   ];
   const parts = [

@@ -1,7 +1,7 @@
 import * as z from "zod";
-import { defineCheck, MillraceError, sqlName, type Check, type Statistics } from "../core/index.ts";
+import { defineCheck, MillraceError, parseDuration, sqlName, type Check, type Statistics } from "../core/index.ts";
 import { columnNamed, requireKind } from "./shared/columns.ts";
-import { formatDuration, numberOf, parseDuration } from "./shared/numbers.ts";
+import { formatDuration, numberOf } from "./shared/numbers.ts";
 
 const duration = z.string().refine((text) => parseDuration(text) !== undefined, {
   message: "a duration is a number with a unit: `90s`, `15m`, `36h`, `2d`, `1w`",

@@ -234,6 +234,20 @@ export const routes = buildRouteMap({
       },
       docs: { brief: "Remove rows from every version of a dataset, for good" },
     }),
+    features: buildCommand({
+      loader: () => import("./commands/features.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          entities: textFlag("dataset", "Dataset or version of the entities, instead of the entry's"),
+          at: textFlag("column", "Column with the moment of an entity, instead of the entry's"),
+          to: textFlag("file", "Write this file (.parquet, .csv, .jsonl) instead of a version"),
+          full: switchFlag("Join again though no input has changed"),
+        },
+        positional: one("name", "Entry of `features` in the configuration"),
+      },
+      docs: { brief: "Join to each entity the newest features that were known at its moment; publish one version" },
+    }),
     feed: buildCommand({
       loader: () => import("./commands/feed.ts"),
       parameters: {

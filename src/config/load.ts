@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import { parseSize, type ErrorPlace, type Registry } from "../core/index.ts";
+import { impliedFlows } from "../pipeline/features-spec.ts";
 import type { LakeConfig, ResolvedConnection } from "../pipeline/lake.ts";
 import { readDocument, type ConfigDocument } from "./document.ts";
 import { locateConfig } from "./locate.ts";
@@ -67,7 +68,8 @@ async function interpret(document: ConfigDocument, file: string, registry: Regis
       store: store.type,
     },
     connections,
-    flows: config.flows,
+    flows: { ...config.flows, ...impliedFlows(config.flows, config.features) },
+    features: config.features,
     ...(config.engine === undefined ? {} : { engine: withoutUndefined(config.engine) }),
     ...(config.cache === undefined ? {} : { cache: cacheOf(config.cache) }),
   };

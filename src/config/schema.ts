@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { featuresSchema } from "../pipeline/features-spec.ts";
 import { checkSchema, flowSchema, nameSchema } from "../pipeline/flow.ts";
 
 export const engineSchema = z.strictObject({
@@ -59,6 +60,12 @@ export const configSchema = z.strictObject({
     .record(nameSchema, flowSchema)
     .default({})
     .describe("Named pipelines, each from one source into one dataset."),
+  features: z
+    .record(nameSchema, featuresSchema)
+    .default({})
+    .describe(
+      "Named point-in-time joins of features to entities: `millrace features NAME`, or `from: { features: NAME }` in a flow.",
+    ),
   cache: cacheSchema
     .optional()
     .describe("The local read cache of a store that is not on this machine, such as a bucket."),

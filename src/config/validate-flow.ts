@@ -64,6 +64,11 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
       });
     }
   }
+  if (from.features !== undefined && !Object.hasOwn(config.features, from.features)) {
+    problems.push(
+      unknownName("entry of `features`", from.features, Object.keys(config.features), [...path, "features"]),
+    );
+  }
   if (from.format !== undefined && !Object.hasOwn(registry.formats, from.format)) {
     problems.push(unknownName("format", from.format, Object.keys(registry.formats), [...path, "format"]));
   }

@@ -1,5 +1,6 @@
 import type * as z from "zod";
 import type { Registry, RegistryEntry } from "../core/index.ts";
+import { featuresProblems } from "../pipeline/features-spec.ts";
 import { knownKeys, problemsOf, type Path, type Problem } from "./problems.ts";
 import { hasReference } from "./references.ts";
 import { configSchema, type Config } from "./schema.ts";
@@ -42,6 +43,7 @@ export async function validate(
   for (const [name, flow] of Object.entries(config.flows)) {
     problems.push(...(await validateFlow(name, flow, config, registry)));
   }
+  problems.push(...featuresProblems(config.flows, config.features));
   const sound = problems.length === 0 && store !== undefined;
   return { problems, validated: sound ? { store, connections, config } : undefined };
 }

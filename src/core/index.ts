@@ -2,6 +2,7 @@ export * from "./asset.ts";
 export * from "./check.ts";
 export * from "./data-file.ts";
 export * from "./define.ts";
+export { parseDuration } from "./duration.ts";
 export * from "./engine-view.ts";
 export * from "./enricher.ts";
 export * from "./enrichment.ts";

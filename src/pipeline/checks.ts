@@ -16,7 +16,7 @@ export async function planFlowChecks(
   dataset: Dataset | undefined,
 ): Promise<{ context: CheckContext; planned: PlannedCheck[] }> {
   const context = await contextOf(lake, flow, plan, dataset);
-  const specs = [...flow.checks, ...keyCheck(flow)];
+  const specs = [...flow.checks, ...keyCheck(flow), ...momentCheck(lake, flow)];
   return { context, planned: await planChecks(specs, context, (name) => loadCheck(lake.registry, name)) };
 }
 
@@ -47,6 +47,12 @@ export function keyCheck(flow: Flow): CheckSpec[] {
   const covered = new Set(strict.flatMap((check) => (Array.isArray(check["columns"]) ? check["columns"] : [])));
   const columns = (flow.key ?? []).filter((name) => !covered.has(name));
   return columns.length === 0 ? [] : [{ check: "not-null", columns, on_fail: "reject" }];
+}
+
+/** An entity without a moment has no past to look features up in, so its row is moved out. */
+function momentCheck(lake: LakeHandles, flow: Flow): CheckSpec[] {
+  if (flow.from.features === undefined) return [];
+  return [{ check: "not-null", columns: [lake.features(flow.from.features).at], on_fail: "reject" }];
 }
 
 async function contextOf(

@@ -25,7 +25,7 @@ export function admittedSelect(flow: Flow, plan: RunPlan): (input: string) => st
 }
 
 /** Transform and split, before the columns are fitted to the dataset. */
-function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) => string {
+export function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) => string {
   return (input) => {
     const rows =
       flow.transform === undefined

@@ -1,5 +1,6 @@
 import { MillraceError, messageOf, throwIfAborted, type StagedFile } from "../core/index.ts";
 import { audit, relationOf, type Audited } from "./audit.ts";
+import { inputsOf } from "./features-source.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { definitionKey, openIfExists, type Planned } from "./plan.ts";
@@ -155,9 +156,11 @@ async function summaryOf(
   const { read, written, rejected, filtered } = report;
   const worst = report.checks.some((check) => check.status === "warned") ? "warned" : "passed";
   const source =
-    flow.from.connection === undefined || flow.from.path !== undefined
-      ? "files"
-      : (await lake.connection(flow.from.connection)).type;
+    flow.from.features !== undefined
+      ? "features"
+      : flow.from.connection === undefined || flow.from.path !== undefined
+        ? "files"
+        : (await lake.connection(flow.from.connection)).type;
   return {
     "millrace.flow": plan.flow,
     [definitionKey]: plan.definition,
@@ -166,7 +169,8 @@ async function summaryOf(
     "millrace.lineage": JSON.stringify({
       source,
       connection: flow.from.connection,
-      stream: flow.from.stream ?? flow.from.path,
+      stream: flow.from.stream ?? flow.from.path ?? flow.from.features,
+      inputs: flow.from.features === undefined ? undefined : inputsOf(plan.cursor),
       query: flow.from.query,
       transform: flow.transform,
       parts: plan.parts.length,

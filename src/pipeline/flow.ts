@@ -10,6 +10,10 @@ export const nameSchema = z
   );
 
 const fromSchema = z.strictObject({
+  features: z
+    .string()
+    .optional()
+    .describe("Name of an entry of `features`: its point-in-time join is what is read. With `mode` replace or merge."),
   connection: z
     .string()
     .optional()
@@ -151,7 +155,18 @@ export type Flow = z.output<typeof flowSchema>;
 export function flowProblems(flow: Flow): { path: (string | number)[]; message: string }[] {
   const problems: { path: (string | number)[]; message: string }[] = [];
   const { from, split } = flow;
-  if (from.connection === undefined && from.path === undefined) {
+  if (from.features !== undefined) {
+    for (const other of Object.keys(from)) {
+      if (other === "features") continue;
+      problems.push({ path: ["from", other], message: `\`from.features\` and \`from.${other}\` exclude each other` });
+    }
+    if (flow.mode === "append") {
+      problems.push({
+        path: ["mode"],
+        message: "`from.features` joins all entities each time, so `mode` must be `replace`, or `merge` with a `key`",
+      });
+    }
+  } else if (from.connection === undefined && from.path === undefined) {
     problems.push({ path: ["from"], message: "`from` needs `connection` with `stream` or `query`, or `path`" });
   }
   if (from.path !== undefined && (from.stream !== undefined || from.query !== undefined)) {

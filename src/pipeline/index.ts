@@ -16,6 +16,13 @@ import type { Engine } from "../engine/index.ts";
 import { profile, type HistoryEntry, type Profile } from "../quality/index.ts";
 import { abandonErase, eraseFrom, type EraseOptions, type EraseReport } from "./erase.ts";
 import { exportDataset, type ExportOptions, type ExportReport } from "./export.ts";
+import {
+  exportFeatures,
+  runFeatures,
+  type FeaturesChoice,
+  type FeaturesExport,
+  type FeaturesExportOptions,
+} from "./features.ts";
 import { openHandles, type LakeConfig } from "./lake.ts";
 import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
 import { previewDataset, queryLake, type Rows } from "./query.ts";
@@ -48,6 +55,7 @@ export type { ExportOptions, ExportReport } from "./export.ts";
 export type { Feed, FeedOptions, ReadOptions } from "../feed/feed.ts";
 export type { FeedBatch, FeedColumn } from "../feed/batch.ts";
 export type { FeedReference } from "./feed.ts";
+export type { FeaturesChoice, FeaturesExport, FeaturesExportOptions } from "./features.ts";
 export type { EraseOptions, EraseReport } from "./erase.ts";
 export type { ReplayOptions } from "./replay.ts";
 export type { SourceComparison } from "./verify-source.ts";
@@ -64,6 +72,13 @@ export interface Lake extends AsyncDisposable {
   /** Reads no rows: that the source can be reached and that transform, split, key, schema and checks fit its columns. */
   checkFlow(flow: string, signal?: AbortSignal): Promise<void>;
   run(flow: string, options?: RunOptions): Promise<RunReport>;
+  /**
+   * Joins to each entity the newest features that were known at its moment, and publishes the rows as a version, like a run:
+   * `await lake.features("training", { entities: "labels@gold" })`.
+   */
+  features(name: string, options?: FeaturesChoice & RunOptions): Promise<RunReport>;
+  /** The same join into one file; no version is made. */
+  exportFeatures(name: string, options: FeaturesExportOptions): Promise<FeaturesExport>;
   /** `orders`, `orders@7`, `orders@gold`. Throws `not-found` with what there is. */
   dataset(reference: string): Promise<{ dataset: Dataset; version: Version }>;
   /** Datasets are tables by their names; versions are quoted: `"orders@7"`. */
@@ -136,6 +151,8 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
         if (columns.length > 0) await verifyFlow(lake, name, flow, columns);
       }),
     run: (flow, options) => reading(() => runFlow(lake, flow, options)),
+    features: (name, options) => reading(() => runFeatures(lake, name, options)),
+    exportFeatures: (name, options) => reading(() => exportFeatures(lake, name, options)),
     dataset: (reference) => lake.resolve(reference),
     query: (sql, options) => reading(() => queryLake(lake, sql, options)),
     preview: (reference, options) => reading(() => previewDataset(lake, reference, options)),

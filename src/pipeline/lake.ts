@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { MillraceError, suggestion, type Registry, type Source, type Store } from "../core/index.ts";
 import { openCatalog, type Catalog, type Dataset, type Version } from "../dataset/index.ts";
 import { openEngine, type Engine } from "../engine/index.ts";
+import type { FeaturesSpec } from "./features-spec.ts";
 import type { Flow } from "./flow.ts";
 import { loadSource, openSource, openStore, validateOptions } from "./modules.ts";
 import { makeScratch, openScratch } from "./scratch.ts";
@@ -22,6 +23,8 @@ export interface LakeConfig {
   store: { store: string } & Record<string, unknown>;
   connections: Record<string, ResolvedConnection | (() => Promise<ResolvedConnection>)>;
   flows: Record<string, Flow>;
+  /** Point-in-time joins, which flows read with `from: { features }`. */
+  features?: Record<string, FeaturesSpec>;
   engine?: { memoryLimit?: string; threads?: number; parts?: number };
   /** For a store that is not on this machine. */
   cache?: { path?: string; maxBytes?: number };
@@ -44,6 +47,8 @@ export interface LakeHandles extends AsyncDisposable {
   /** The source of a connection, or the built-in `files` source when no name is given. */
   source(name: string | undefined, options?: Record<string, unknown>): Promise<Source>;
   flow(name: string): Flow;
+  /** Throws `not-found` with the nearest name. */
+  features(name: string): FeaturesSpec;
   /** `orders`, `orders@7`, `orders@gold`. */
   resolve(reference: string): Promise<{ dataset: Dataset; version: Version }>;
 }
@@ -157,6 +162,13 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
         });
       }
       return flow;
+    },
+    features(name) {
+      const features = config.features ?? {};
+      if (Object.hasOwn(features, name)) return features[name]!;
+      throw new MillraceError("not-found", `there are no features \`${name}\` in the configuration`, {
+        hint: suggestion(name, Object.keys(features)),
+      });
     },
     async resolve(reference) {
       const { name, version } = splitReference(reference);

@@ -12,6 +12,7 @@ import { assignFieldIds, type Dataset } from "../dataset/index.ts";
 import { verifyFlowChecks } from "./checks.ts";
 import { flowColumns } from "./columns.ts";
 import type { Flow } from "./flow.ts";
+import { openFeatures } from "./features-source.ts";
 import { filesOptions, type LakeHandles } from "./lake.ts";
 import { rejectedName } from "./rejected.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
@@ -53,8 +54,10 @@ export function requestOf(flow: Flow): ReadRequest {
 export const definitionKey = "millrace.definition";
 
 /** What must not change between a plan and its completion. */
-function definitionOf(flow: Flow): string {
-  return createHash("sha256").update(JSON.stringify(flow)).digest("hex").slice(0, 16);
+function definitionOf(lake: LakeHandles, flow: Flow): string {
+  const hash = createHash("sha256").update(JSON.stringify(flow));
+  if (flow.from.features !== undefined) hash.update(JSON.stringify(lake.features(flow.from.features)));
+  return hash.digest("hex").slice(0, 16);
 }
 
 export function flowCursor(dataset: Dataset | undefined, flowName: string): FlowCursor {
@@ -64,7 +67,8 @@ export function flowCursor(dataset: Dataset | undefined, flowName: string): Flow
 }
 
 export async function openFlowSource(lake: LakeHandles, flow: Flow): Promise<Source> {
-  const { connection, format, path } = flow.from;
+  const { connection, format, path, features } = flow.from;
+  if (features !== undefined) return openFeatures(lake, features);
   if (connection === undefined || path !== undefined) return lake.source(undefined, filesOptions(flow));
   const ofStore = format !== undefined && (await lake.connection(connection)).kind === "store";
   return lake.source(connection, ofStore ? { format } : undefined);
@@ -110,7 +114,8 @@ export async function isErasedSince(lake: LakeHandles, plan: RunPlan): Promise<b
 
 /** One part that is read from files is the whole already, and files can be read as often as the transform names `input`. */
 async function needsWhole(lake: LakeHandles, flow: Flow, parts: number): Promise<boolean> {
-  if (flow.transform === undefined || (parts === 1 && flow.from.path !== undefined)) return false;
+  const fromFiles = flow.from.path !== undefined || flow.from.features !== undefined;
+  if (flow.transform === undefined || (parts === 1 && fromFiles)) return false;
   return !(await isRowLocal(await lake.engine(), flow.transform));
 }
 
@@ -148,7 +153,7 @@ export async function planRun(
   const name = datasetOf(flowName, flow);
   const dataset = await openIfExists(lake, name);
   const done = flowCursor(dataset, flowName);
-  const definition = definitionOf(flow);
+  const definition = definitionOf(lake, flow);
   const request = requestOf(flow);
   const source = await openFlowSource(lake, flow);
   try {

@@ -36,6 +36,16 @@ export async function replayRejected(
 ): Promise<RunReport> {
   const started = performance.now();
   const configured = lake.flow(flowName);
+  if (configured.from.features !== undefined) {
+    throw new MillraceError(
+      "unsupported",
+      `\`${flowName}\` joins features, which a record mended afterwards would lack`,
+      {
+        where: { flow: flowName },
+        hint: `mend the entities and join them again: millrace features ${configured.from.features}`,
+      },
+    );
+  }
   const flow: Flow = configured.mode === "replace" ? { ...configured, mode: "append" } : configured;
   const name = datasetOf(flowName, flow);
   await completeReplays(lake, flowName);

@@ -171,8 +171,8 @@ function castHint(column: string, from: DataType, to: DataType): string {
         : to === "date"
           ? `cast(${name} as date)`
           : from === "date"
-            ? `cast(${name} + 1 as ${to})`
-            : `cast(${name} as ${to})`;
+            ? `cast(${name} + 1 as ${formatType(to)})`
+            : `cast(${name} as ${formatType(to)})`;
   const what = from === "date" ? ", when a day is known once it is over" : "";
   return `say so in the \`transform\` of its flow: \`select * replace (${cast} as ${name}) from input\`${what}`;
 }

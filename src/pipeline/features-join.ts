@@ -8,7 +8,7 @@ import { typeSql, type Engine } from "../engine/index.ts";
  *   2. of rows with one key and moment all but one are set aside (`losers`)
  *   3. with `known_at` a row counts from v = max(at, known_at) on, and only where no row with a later `at` counted before it.
  *      The rows left grow in `at` as they grow in v, so the newest v not after the entity is the newest `at` that was known
- *   4. one as-of join gives each entity the place of its feature; two joins by place bring the values
+ *   4. one as-of join gives each entity the place of its feature; one join by place brings the values, one more the entities
  *
  * Every step is a file in `folder`, because the steps of one statement would share its memory.
  */
@@ -61,16 +61,18 @@ export async function joinFeature(
   }
   const counting = await countingSelect(write, feature);
   const matches = await write(matchSelect(entities, feature, counting));
-  const inner = kept.map((name, index) => `${name} AS e${index}`);
   const values = feature.taken.map(({ column }, index) => `${sqlName(column.name)} AS f${index}`);
+  const found = await write(
+    `SELECT entity, f.* EXCLUDE (r) FROM ${fileRelation(matches.file)} AS m ` +
+      `JOIN (SELECT ${values.join(", ")}, ${place} AS r FROM ${feature.relation}) AS f ON m.feature = f.r`,
+  );
   const output = [
-    ...kept.map((name, index) => `e.e${index} AS ${name}`),
-    ...feature.taken.map(({ as }, index) => `f.f${index} AS ${sqlName(as)}`),
+    ...kept.map((name, index) => `e${index} AS ${name}`),
+    ...feature.taken.map(({ as }, index) => `f${index} AS ${sqlName(as)}`),
   ];
   return write(
-    `SELECT ${output.join(", ")} FROM (SELECT ${inner.join(", ")}, ${place} AS r FROM ${entities.relation}) AS e ` +
-      `LEFT JOIN ${fileRelation(matches.file)} AS m ON e.r = m.entity ` +
-      `LEFT JOIN (SELECT ${values.join(", ")}, ${place} AS r FROM ${feature.relation}) AS f ON m.feature = f.r`,
+    `SELECT ${output.join(", ")} FROM (SELECT ${kept.map((name, index) => `${name} AS e${index}`).join(", ")}, ${place} AS r ` +
+      `FROM ${entities.relation}) AS e LEFT JOIN ${fileRelation(found.file)} AS f ON e.r = f.entity`,
   );
 }
 

@@ -14,7 +14,7 @@ import {
 import { joinFeature } from "./features-join.ts";
 import { fitFeatures, type FittedFeatures } from "./features-fit.ts";
 import type { FeaturesSpec } from "./features-spec.ts";
-import { splitReference, type LakeHandles } from "./lake.ts";
+import type { LakeHandles } from "./lake.ts";
 
 /** A version that a join reads. */
 export interface FeaturesInput {

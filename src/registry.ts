@@ -51,6 +51,11 @@ export const registry: Registry = {
       summary: "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",
       load: async () => (await import("./formats/csv/index.ts")).default,
     },
+    "documents": {
+      title: "Documents",
+      summary: "PDF, Word (.docx, .doc), OpenDocument, RTF, HTML, Markdown, e-mail and plain text: text in reading order per document, page or chunk, with metadata, language and tokens.",
+      load: async () => (await import("./formats/documents/index.ts")).default,
+    },
     "excel": {
       title: "Microsoft Excel",
       summary: "One sheet of an .xlsx or .xlsm workbook: shared and inline text, numbers, dates, booleans; read in a child process.",

@@ -11,7 +11,11 @@ import { frame, frameHeader, readFrames, type FrameKind } from "./frames.ts";
  * The process that touches hostile bytes. It serves one job after the other; its parent kills it when a job is overdue.
  * A job names a module whose default export is called with the job's arguments and yields bytes and JSON messages.
  */
-type Work = (...input: unknown[]) => AsyncIterable<unknown>;
+interface Module {
+  default(...input: unknown[]): AsyncIterable<unknown>;
+  /** Loads libraries, which may add to prototypes, before anything of the file is read. */
+  prepare?(...input: unknown[]): Promise<void>;
+}
 
 /** Small chunks are joined: a frame a line would cost more in system calls than the parsing. */
 const flushBytes = 256 * 1024;
@@ -40,8 +44,10 @@ async function perform(module: string, input: unknown[]): Promise<void> {
       await send(frame.bytes, joined.subarray(start, start + 4 * 1024 * 1024));
     }
   };
-  const work = ((await import(module)) as { default: Work }).default;
-  for await (const output of work(...input)) {
+  const loaded = (await import(module)) as Module;
+  await loaded.prepare?.(...input);
+  baseline = prototypeSizes();
+  for await (const output of loaded.default(...input)) {
     if (output instanceof Uint8Array) {
       pending.push(output);
       held += output.length;
@@ -90,14 +96,13 @@ function closeNetwork(): void {
   syncBuiltinESMExports();
 }
 
-const prototypes = [Object, Array, Function, String, Number, Map, Promise].map(({ prototype }) => ({
-  prototype: prototype as object,
-  size: Reflect.ownKeys(prototype as object).length,
-}));
+const prototypes = [Object, Array, Function, String, Number, Map, Promise].map(({ prototype }) => prototype as object);
+const prototypeSizes = (): number[] => prototypes.map((prototype) => Reflect.ownKeys(prototype).length);
+let baseline = prototypeSizes();
 
 /** Whether what one file held could change how the next one is read. */
 function isPolluted(): boolean {
-  return prototypes.some(({ prototype, size }) => Reflect.ownKeys(prototype).length !== size);
+  return prototypeSizes().some((size, index) => size !== baseline[index]);
 }
 
 // A library that prints must not break the frames.

@@ -19,7 +19,7 @@ import {
   type ConvertOptions,
 } from "../values.ts";
 import { uniqueNames } from "../sql.ts";
-import { openPackage } from "./package.ts";
+import { openPackage } from "../package.ts";
 import { openWorkbook, type Cell, type Row, type Workbook } from "./workbook.ts";
 
 interface ExcelOptions extends ConvertOptions {

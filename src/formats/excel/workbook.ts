@@ -1,5 +1,5 @@
 import { MillraceError, suggestion } from "../../core/index.ts";
-import { drain, type Handler, type Package } from "./package.ts";
+import { drain, type Handler, type Package } from "../package.ts";
 
 /** What the value of a cell is, before it is brought into a column. */
 export type Cell =

@@ -1,8 +1,8 @@
 import { posix } from "node:path";
 import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { openPromise, type Entry, type ZipFile } from "yauzl";
-import { MillraceError } from "../../core/index.ts";
-import { createEntryGuard } from "../../sandbox/zip.ts";
+import { MillraceError } from "../core/index.ts";
+import { createEntryGuard } from "../sandbox/zip.ts";
 
 /** An Open Packaging archive: ECMA-376 part 2. Reads XML parts as events, without document types and within limits. */
 export interface Package {
@@ -58,7 +58,7 @@ export async function openPackage(path: string): Promise<Package> {
     parser.on("doctype", () => {
       throw new MillraceError(
         "parse",
-        `the part \`${part}\` has a document type, which no workbook needs and attacks use`,
+        `the part \`${part}\` has a document type, which no office document needs and attacks use`,
       );
     });
     parser.on("opentag", (tag: SaxesTagPlain) => {

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import type * as pdfjs from "pdfjs-dist/legacy/build/pdf.mjs";
 import { messageOf, MillraceError } from "../../core/index.ts";
 import { tidy, type Document, type Page } from "./document.ts";
 import { joinHyphens, readingOrder, type Run } from "./layout.ts";
 
-type Pdf = typeof import("pdfjs-dist/legacy/build/pdf.mjs");
+type Pdf = typeof pdfjs;
 type PdfDocument = Awaited<ReturnType<Pdf["getDocument"]>["promise"]>;
 type PdfPage = Awaited<ReturnType<PdfDocument["getPage"]>>;
 

@@ -101,6 +101,7 @@ export const routes = buildRouteMap({
           split: textFlag("split", "Rows of this split only: train, validation or test"),
           rows: countFlag("How many rows (default 10)"),
           columns: textFlag("a,b", "Columns to show, separated by commas"),
+          html: textFlag("file", "Write a page with pictures, players and text instead"),
         },
         positional: one("dataset", reference),
       },

@@ -84,6 +84,8 @@ export interface Lake extends AsyncDisposable {
   /** Datasets are tables by their names; versions are quoted: `"orders@7"`. */
   query(sql: string, options?: { maximumRows?: number; signal?: AbortSignal }): Promise<Rows>;
   preview(reference: string, options?: { split?: string; rows?: number; columns?: string[] }): Promise<Rows>;
+  /** The content of an asset by the `object` of its row. Throws `not-found`, and `usage` for a path that is none. */
+  asset(object: string): Promise<Uint8Array>;
   export(reference: string, options: ExportOptions): Promise<ExportReport>;
   /** The verdicts of the run that made the version, a profile of its columns, and the newest `history` versions up to it, oldest first. */
   quality(reference: string, options?: { history?: number }): Promise<DatasetQuality>;
@@ -156,6 +158,10 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     dataset: (reference) => lake.resolve(reference),
     query: (sql, options) => reading(() => queryLake(lake, sql, options)),
     preview: (reference, options) => reading(() => previewDataset(lake, reference, options)),
+    async asset(object) {
+      if (/^[\w-]+\/assets\/[0-9a-f]{2}\/[\w-]+$/.test(object)) return lake.store.read(object);
+      throw new MillraceError("usage", `\`${object}\` is not the \`object\` of an asset`);
+    },
     export: (reference, options) => reading(() => exportDataset(lake, reference, options)),
     quality: (reference, { history = 0 } = {}) =>
       reading(async () => {

@@ -24,7 +24,7 @@ export interface QualityPage {
   history?: readonly HistoryEntry[];
 }
 
-const style = `
+export const pageStyle = `
 :root { color-scheme: light dark; --ink: #1b2530; --soft: #5b6875; --line: #d5dce3; --back: #fbfcfd; --card: #ffffff;
   --bar: #2f6f9f; --good: #1a7f4b; --warn: #9a6400; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6ebf0; --soft: #9aa7b4; --line: #36424e; --back: #14191f; --card: #1b222a;
@@ -163,7 +163,7 @@ export function renderQualityHtml({ dataset, version, report, profile, history =
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>Quality of ${title}</title>
-<style>${style}</style>
+<style>${pageStyle}</style>
 </head>
 <body>
 <header><h1>Quality of ${title}</h1>

@@ -5,3 +5,4 @@ export * from "./records.ts";
 export * from "./profile.ts";
 export * from "./profile-text.ts";
 export * from "./html.ts";
+export * from "./preview-html.ts";

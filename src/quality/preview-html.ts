@@ -34,6 +34,7 @@ function dataUri(mediaType: string, bytes: Uint8Array): string {
 function valueText(value: unknown): string {
   if (value === null || value === undefined) return "";
   if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
   if (typeof value === "object")
     return JSON.stringify(value, (_, one: unknown) => (typeof one === "bigint" ? String(one) : one));
   return String(value as string | number | bigint | boolean);

@@ -1,4 +1,4 @@
-import { during, type Column, type Registry, type StreamInfo } from "../core/index.ts";
+import { during, MillraceError, type Column, type Registry, type StreamInfo } from "../core/index.ts";
 import {
   compactDataset,
   diffVersions,

@@ -140,6 +140,9 @@ describe("images", () => {
     expect(rows[2]!["bytes"]).toBe(small.toString("hex").toUpperCase());
     expect(rows[0]!["object"]).toBe(rows[1]!["object"]);
     expect(readFileSync(join(folder, "lake", rows[0]!["object"]!)).equals(large)).toBe(true);
+    expect(Buffer.from(await album.asset(rows[0]!["object"]!)).equals(large)).toBe(true);
+    await expect(album.asset("../millrace.yaml")).rejects.toMatchObject({ code: "usage" });
+    await expect(album.asset("photos/assets/00/nothing")).rejects.toMatchObject({ code: "not-found" });
     // The one that is cut is rejected, and its bytes are kept too.
     const [cut] = (await album.query("select reason, record from photos__rejected where origin like '%cut%'")).rows as {
       reason: string;

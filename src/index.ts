@@ -71,6 +71,8 @@ export {
   sqlName,
   sqlString,
 } from "./core/index.ts";
+export { foldOf } from "./feed/folds.ts";
+export { splitOf } from "./feed/split.ts";
 export type { Catalog, Dataset, GcOptions, GcReport, VerifyReport, Version } from "./dataset/index.ts";
 export type {
   EraseOptions,
@@ -81,6 +83,7 @@ export type {
   FeaturesExport,
   FeaturesExportOptions,
   Flow,
+  FoldReport,
   Lake,
   LakeConfig,
   ReplayOptions,
@@ -88,5 +91,7 @@ export type {
   RunOptions,
   RunProgress,
   RunReport,
+  Selection,
+  SplitSpec,
   SourceComparison,
 } from "./pipeline/index.ts";

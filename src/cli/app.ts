@@ -6,6 +6,7 @@ import {
   atMostOne,
   countFlag,
   durationFlag,
+  foldFlags,
   globalFlags,
   listFlag,
   many,
@@ -102,6 +103,7 @@ export const routes = buildRouteMap({
           rows: countFlag("How many rows (default 10)"),
           columns: textFlag("a,b", "Columns to show, separated by commas"),
           html: textFlag("file", "Write a page with pictures, players and text instead"),
+          ...foldFlags,
         },
         positional: one("dataset", reference),
       },
@@ -114,6 +116,7 @@ export const routes = buildRouteMap({
           ...globalFlags,
           csv: switchFlag("Print CSV"),
           rows: countFlag("At most this many rows (default 10000; 100 on a terminal)"),
+          ...foldFlags,
         },
         positional: one("sql", 'A SELECT; datasets are tables: orders, "orders@7". `-` reads it from the input'),
       },
@@ -198,6 +201,7 @@ export const routes = buildRouteMap({
           format: { kind: "enum", values: ["parquet", "csv", "jsonl", "arrow"], brief: "Format of the files" },
           to: requiredTextFlag("folder", "Folder for the files"),
           split: textFlag("split", "Rows of this split only"),
+          ...foldFlags,
         },
         positional: one("dataset", reference),
       },
@@ -235,6 +239,14 @@ export const routes = buildRouteMap({
       },
       docs: { brief: "Remove rows from every version of a dataset, for good" },
     }),
+    folds: buildCommand({
+      loader: () => import("./commands/folds.ts"),
+      parameters: {
+        flags: { ...globalFlags, folds: countFlag("How many folds (default 5)"), gap: foldFlags.gap },
+        positional: one("dataset", reference),
+      },
+      docs: { brief: "Show how a version falls into folds for cross-validation" },
+    }),
     features: buildCommand({
       loader: () => import("./commands/features.ts"),
       parameters: {
@@ -255,6 +267,7 @@ export const routes = buildRouteMap({
         flags: {
           ...globalFlags,
           split: textFlag("name", "One split only: train, validation or test"),
+          ...foldFlags,
           batch: countFlag("Samples of a step, over all ranks (default 256)"),
           seed: countFlag("Seed of the shuffle (default 0)"),
           epochs: countFlag("How many times over the data (default 1)"),

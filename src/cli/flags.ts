@@ -27,6 +27,12 @@ export const durationFlag = (brief: string) =>
 export const sizeFlag = (brief: string) =>
   ({ kind: "parsed", parse: parseSize, optional: true, placeholder: "256MB", brief }) as const;
 export const switchFlag = (brief: string) => ({ kind: "boolean", default: false, withNegated: false, brief }) as const;
+/** Cross-validation in place of the splits of the dataset. */
+export const foldFlags = {
+  folds: countFlag("Cross-validation in so many folds; test stays held out"),
+  fold: countFlag("The fold that is validation, from 1"),
+  gap: textFlag("7d", "Splits by time: leave so much out of train before the fold"),
+};
 /** `--set a=1 --set b=2`, or absent. */
 export const listFlag = (placeholder: string, brief: string) =>
   ({ kind: "parsed", parse: text, optional: true, variadic: true, placeholder, brief }) as const;

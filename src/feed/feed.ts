@@ -21,6 +21,8 @@ export interface FeedSource {
   version: Version;
   /** Column that holds the split, when `split` is asked for. */
   splitColumn?: string;
+  /** The condition of its rows, where the split is not what the column says. */
+  splitRows?: string;
   /** Its share when several are mixed; default: its rows. */
   weight?: number;
 }
@@ -165,13 +167,13 @@ function listLengths(sources: readonly OpenSource[]): Map<string, number> {
 
 async function openSource(
   engine: () => Promise<Engine>,
-  { dataset, version, splitColumn, weight }: FeedSource,
+  { dataset, version, splitColumn, splitRows, weight }: FeedSource,
   options: FeedOptions,
 ): Promise<OpenSource> {
   const all = dataset.columns(version);
   const columns = chooseColumns(all, options.columns, splitColumn, dataset.name);
   const conditions = [
-    ...(options.split === undefined ? [] : [`${sqlName(splitColumn!)} = ${sqlString(options.split)}`]),
+    ...(options.split === undefined ? [] : [splitRows ?? `${sqlName(splitColumn!)} = ${sqlString(options.split)}`]),
     ...(options.where === undefined ? [] : [`(${options.where})`]),
   ];
   // By content, not by path: the same version gives the same order wherever its files lie.
@@ -179,7 +181,13 @@ async function openSource(
   const content = createHash("sha256")
     .update(files.map((file) => file.sha256 ?? file.path).join("\n"))
     .digest("hex");
-  const identity = JSON.stringify([dataset.name, version.number, options.split ?? null, options.where ?? null]);
+  const identity = JSON.stringify([
+    dataset.name,
+    version.number,
+    options.split ?? null,
+    options.where ?? null,
+    ...(splitRows === undefined ? [] : [splitRows]),
+  ]);
   const list = columns.map((column) => sqlName(column.name)).join(", ");
   const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
   const selects: string[] = [];

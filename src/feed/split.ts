@@ -26,7 +26,8 @@ export type SplitName = "train" | "validation" | "test";
 
 const separator = "\x1f";
 const nullText = "\\N";
-const hexDigits = 13;
+/** Hexadecimal digits of the hash: 52 bits, which a double holds exactly. */
+export const hashDigits = 13;
 const range = 2 ** 52;
 
 /** Splits in order with the upper end of their share of [0, 1); the last one takes what is left. */
@@ -48,11 +49,11 @@ function cuts(spec: SplitSpec): { name: SplitName; below: number }[] {
   return all;
 }
 
-function splitError(message: string, hint: string, column?: string): MillraceError {
+export function splitError(message: string, hint: string, column?: string): MillraceError {
   return new MillraceError("config", message, { hint, ...(column === undefined ? {} : { where: { column } }) });
 }
 
-function columnNamed(name: string, columns: readonly Column[], setting: string): Column {
+export function columnNamed(name: string, columns: readonly Column[], setting: string): Column {
   const found = columns.find((column) => column.name === name);
   if (found !== undefined) return found;
   throw splitError(
@@ -130,40 +131,46 @@ export function splitExpression(spec: SplitSpec, columns: readonly Column[], key
 }
 
 /** The first 13 hexadecimal digits of the hash, as SQL. */
-function hashText(seed: number | Sql, keys: readonly Column[]): Sql {
-  const start =
-    typeof seed === "number" ? sqlString(`${seed}${separator}`) : `CAST(${seed} AS VARCHAR) || ${sqlString(separator)}`;
-  return `left(md5(${start} || ${keys.map(canonicalText).join(` || ${sqlString(separator)} || `)}), ${hexDigits})`;
+export function hashText(seed: string, keys: readonly Column[]): Sql {
+  return hashOf(sqlString(`${seed}${separator}`), keys);
 }
 
-function hashExpression(spec: SplitSpec, keys: readonly Column[], seed: number | Sql = spec.seed): Sql {
+function hashOf(start: Sql, keys: readonly Column[]): Sql {
+  return `left(md5(${start} || ${keys.map(canonicalText).join(` || ${sqlString(separator)} || `)}), ${hashDigits})`;
+}
+
+/** The same digits in TypeScript, from canonical texts; null for null. */
+export function keyHash(seed: string, keyTexts: readonly (string | null)[]): string {
+  const text = [seed, ...keyTexts.map((value) => value ?? nullText)].join(separator);
+  return createHash("md5").update(text, "utf8").digest("hex").slice(0, hashDigits);
+}
+
+function hashExpression(spec: SplitSpec, keys: readonly Column[], hash = hashText(String(spec.seed), keys)): Sql {
   if (keys.length === 0) throw splitError("there is no column to split by", "name one in `split.key`");
   const all = cuts(spec);
   const last = all.at(-1)!;
   if (all.length === 1) return sqlString(last.name);
-  const hash = hashText(seed, keys);
   // u < cut is h < cut · 2^52; hexadecimal texts of one length order as their numbers do, which saves the engine a conversion.
   const cases = all.slice(0, -1).map(
     (cut) =>
       `WHEN ${hash} < '${Math.ceil(cut.below * range)
         .toString(16)
-        .padStart(hexDigits, "0")}' THEN ${sqlString(cut.name)}`,
+        .padStart(hashDigits, "0")}' THEN ${sqlString(cut.name)}`,
   );
   return `CASE ${cases.join(" ")} ELSE ${sqlString(last.name)} END`;
 }
 
 /** The assignment under another seed, which may be a column: to compare seeds in one query. */
 export function splitWithSeed(spec: SplitSpec, columns: readonly Column[], key: readonly string[], seed: Sql): Sql {
-  return hashExpression(spec, splitKey(spec, columns, key), seed);
+  const keys = splitKey(spec, columns, key);
+  return hashExpression(spec, keys, hashOf(`CAST(${seed} AS VARCHAR) || ${sqlString(separator)}`, keys));
 }
 
 /** The same function in TypeScript, over canonical texts of the key in order; null for null. For `by: random` only. */
 export function splitOf(spec: SplitSpec, keyTexts: readonly (string | null)[]): SplitName {
   if (spec.by === "time")
     throw new MillraceError("usage", "`splitOf` is for `by: random`; with `by: time` compare with the boundaries");
-  const text = [String(spec.seed), ...keyTexts.map((value) => value ?? nullText)].join(separator);
-  const hash = createHash("md5").update(text, "utf8").digest("hex").slice(0, hexDigits);
-  const position = Number.parseInt(hash, 16) / range;
+  const position = Number.parseInt(keyHash(String(spec.seed), keyTexts), 16) / range;
   const all = cuts(spec);
   return (all.find((cut) => position < cut.below) ?? all.at(-1)!).name;
 }
@@ -213,7 +220,8 @@ function order(boundary: string): number {
   return Date.parse(hasZone(text) || text.length === 10 ? text : `${text}Z`);
 }
 
-function boundarySql(boundary: string, column: Column, name: string): Sql {
+/** A boundary as SQL of the column's kind. Throws `config` for what is none. */
+export function boundarySql(boundary: string, column: Column, name: string): Sql {
   const wrong = (needs: string): MillraceError =>
     splitError(
       `\`split.boundaries.${name}\` is \`${boundary}\`, but \`${column.name}\` of type \`${formatType(column.type)}\` needs ${needs}`,

@@ -1,20 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { asMillraceError, MillraceError, sqlName, sqlString, systemCode, type Sql } from "../core/index.ts";
+import { asMillraceError, MillraceError, systemCode } from "../core/index.ts";
 import { fileSha256 } from "../engine/index.ts";
 import { withoutFormulas } from "./formulas.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
-import { splitColumn } from "./query.ts";
+import { selectRows, type Selection } from "./folds.ts";
 
-export interface ExportOptions {
+export interface ExportOptions extends Selection {
   /** `parquet`, `csv`, `tsv`, `jsonl`, `json`, `arrow`. */
   format: string;
   /** Folder for the files; made when absent. Relative to the working folder. */
   to: string;
-  /** One split only. Default: all rows. */
-  split?: string;
   /**
    * CSV and TSV only: puts `'` before text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, tab or carriage
    * return and is no number). False writes it as it is, which is right for readers that are no spreadsheets. Default true.
@@ -56,43 +54,35 @@ export async function exportDataset(
   const folder = resolve(options.to);
   await makeFolder(folder);
   const engine = await lake.engine();
-  const relation = await dataset.relation(version);
-  const report: ExportReport = { files: [], rows: 0 };
-  const columns = dataset.columns(version);
+  const { relation, columns } = selectRows(
+    lake,
+    dataset.name,
+    dataset.columns(version),
+    await dataset.relation(version),
+    options,
+  );
   const guard = (format === "csv" || format === "tsv") && options.escapeFormulas !== false;
-  const names = columns.map((column) => column.name);
-  for (const { name, select: plain } of await selections(lake, dataset.name, names, relation, options)) {
-    const select = guard ? withoutFormulas(plain, columns) : plain;
-    const path = join(folder, `${dataset.name}@${version.number}${name}.${suffix}`);
-    const temporary = join(lake.scratch, `export-${randomUUID()}.${suffix}`);
-    try {
-      const rows =
-        copy === undefined
-          ? await (await import("../feed/arrow.ts")).writeArrowFile(engine, select, temporary, options.signal)
-          : await engine.export(select, temporary, copy, options.signal);
-      await moveInto(temporary, path);
-      report.files.push({ path, rows, bytes: (await stat(path)).size, sha256: await fileSha256(path) });
-      report.rows += rows;
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw asMillraceError(error, { dataset: dataset.name, file: path });
-    }
+  const plain = `SELECT * FROM ${relation}`;
+  const select = guard ? withoutFormulas(plain, columns) : plain;
+  const path = join(folder, `${dataset.name}@${version.number}${suffixOf(options)}.${suffix}`);
+  const temporary = join(lake.scratch, `export-${randomUUID()}.${suffix}`);
+  try {
+    const rows =
+      copy === undefined
+        ? await (await import("../feed/arrow.ts")).writeArrowFile(engine, select, temporary, options.signal)
+        : await engine.export(select, temporary, copy, options.signal);
+    await moveInto(temporary, path);
+    return { files: [{ path, rows, bytes: (await stat(path)).size, sha256: await fileSha256(path) }], rows };
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw asMillraceError(error, { dataset: dataset.name, file: path });
   }
-  return report;
 }
 
-async function selections(
-  lake: LakeHandles,
-  dataset: string,
-  names: readonly string[],
-  relation: Sql,
-  options: ExportOptions,
-): Promise<{ name: string; select: Sql }[]> {
-  if (options.split === undefined) return [{ name: "", select: `SELECT * FROM ${relation}` }];
-  const column = sqlName(splitColumn(lake, dataset, names));
-  return [
-    { name: `-${options.split}`, select: `SELECT * FROM ${relation} WHERE ${column} = ${sqlString(options.split)}` },
-  ];
+/** What tells files of one version apart: `-train`, `-fold2of5-train`. */
+function suffixOf({ split, folds, fold }: Selection): string {
+  const part = folds === undefined ? "" : fold === undefined ? `-${folds}folds` : `-fold${fold}of${folds}`;
+  return `${part}${split === undefined ? "" : `-${split}`}`;
 }
 
 async function moveInto(from: string, to: string): Promise<void> {

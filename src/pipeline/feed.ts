@@ -1,7 +1,7 @@
 import { MillraceError } from "../core/index.ts";
 import { openFeed, type Feed, type FeedOptions, type FeedSource } from "../feed/feed.ts";
+import { chosenRows, splitColumn, type Selection } from "./folds.ts";
 import type { LakeHandles } from "./lake.ts";
-import { splitColumn } from "./query.ts";
 
 /** A version to feed from; `weight` is its share when several are mixed. */
 export interface FeedReference {
@@ -13,22 +13,25 @@ export interface FeedReference {
 export async function feedDatasets(
   lake: LakeHandles,
   references: string | readonly (string | FeedReference)[],
-  options: FeedOptions = {},
+  options: FeedOptions & Selection = {},
 ): Promise<Feed> {
   const list = typeof references === "string" ? [references] : references;
   const sources: FeedSource[] = [];
   for (const reference of list) {
     const { dataset: name, weight } = typeof reference === "string" ? { dataset: reference } : reference;
     const { dataset, version } = await lake.resolve(name);
-    const names = dataset.columns(version).map((column) => column.name);
+    const columns = dataset.columns(version);
+    const names = columns.map((column) => column.name);
     if (weight !== undefined && !(weight > 0)) {
       throw new MillraceError("usage", `${weight} is no weight for \`${name}\``, { hint: "a weight is more than 0" });
     }
-    const column = optionalSplit(lake, dataset.name, names, options.split);
+    const splitRows = chosenRows(lake, dataset.name, columns, options);
+    const column = optionalSplit(lake, dataset.name, names, options.folds === undefined ? options.split : undefined);
     sources.push({
       dataset,
       version,
       ...(column === undefined ? {} : { splitColumn: column }),
+      ...(options.folds === undefined || splitRows === undefined ? {} : { splitRows }),
       ...(weight === undefined ? {} : { weight }),
     });
   }

@@ -27,6 +27,8 @@ import { openHandles, type LakeConfig } from "./lake.ts";
 import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
 import { previewDataset, queryLake, type Rows } from "./query.ts";
 import type { Feed, FeedOptions } from "../feed/feed.ts";
+import { reportFolds, type FoldReport } from "./fold-report.ts";
+import type { Selection } from "./folds.ts";
 import { feedDatasets, type FeedReference } from "./feed.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
@@ -55,6 +57,8 @@ export type { ExportOptions, ExportReport } from "./export.ts";
 export type { Feed, FeedOptions, ReadOptions } from "../feed/feed.ts";
 export type { FeedBatch, FeedColumn } from "../feed/batch.ts";
 export type { FeedReference } from "./feed.ts";
+export type { FoldReport } from "./fold-report.ts";
+export type { Selection } from "./folds.ts";
 export type { FeaturesChoice, FeaturesExport, FeaturesExportOptions } from "./features.ts";
 export type { EraseOptions, EraseReport } from "./erase.ts";
 export type { ReplayOptions } from "./replay.ts";
@@ -82,11 +86,16 @@ export interface Lake extends AsyncDisposable {
   /** `orders`, `orders@7`, `orders@gold`. Throws `not-found` with what there is. */
   dataset(reference: string): Promise<{ dataset: Dataset; version: Version }>;
   /** Datasets are tables by their names; versions are quoted: `"orders@7"`. */
-  query(sql: string, options?: { maximumRows?: number; signal?: AbortSignal }): Promise<Rows>;
-  preview(reference: string, options?: { split?: string; rows?: number; columns?: string[] }): Promise<Rows>;
+  query(
+    sql: string,
+    options?: Omit<Selection, "split"> & { maximumRows?: number; signal?: AbortSignal },
+  ): Promise<Rows>;
+  preview(reference: string, options?: Selection & { rows?: number; columns?: string[] }): Promise<Rows>;
   /** The content of an asset by the `object` of its row. Throws `not-found`, and `usage` for a path that is none. */
   asset(object: string): Promise<Uint8Array>;
   export(reference: string, options: ExportOptions): Promise<ExportReport>;
+  /** How many rows each fold of a cross-validation has. */
+  folds(reference: string, options: { folds: number; gap?: string; signal?: AbortSignal }): Promise<FoldReport>;
   /** The verdicts of the run that made the version, a profile of its columns, and the newest `history` versions up to it, oldest first. */
   quality(reference: string, options?: { history?: number }): Promise<DatasetQuality>;
   history(name: string): Promise<Version[]>;
@@ -110,7 +119,7 @@ export interface Lake extends AsyncDisposable {
    * Training batches of a version, or of several mixed, in an order that depends on version, split, seed and step alone:
    * `for await (const batch of await lake.feed("flights@gold", { split: "train", batch: 256, seed: 7 }))`.
    */
-  feed(references: string | readonly (string | FeedReference)[], options?: FeedOptions): Promise<Feed>;
+  feed(references: string | readonly (string | FeedReference)[], options?: FeedOptions & Selection): Promise<Feed>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
 }
@@ -162,6 +171,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       if (/^[\w-]+\/assets\/[0-9a-f]{2}\/[\w-]+$/.test(object)) return lake.store.read(object);
       throw new MillraceError("usage", `\`${object}\` is not the \`object\` of an asset`);
     },
+    folds: (reference, options) => reading(() => reportFolds(lake, reference, options)),
     export: (reference, options) => reading(() => exportDataset(lake, reference, options)),
     quality: (reference, { history = 0 } = {}) =>
       reading(async () => {

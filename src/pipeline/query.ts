@@ -1,5 +1,6 @@
-import { MillraceError, sqlName, sqlString, suggestion, type Column } from "../core/index.ts";
+import { MillraceError, sqlName, suggestion, type Column } from "../core/index.ts";
 import type { DataFile } from "../dataset/index.ts";
+import { selectRows, type Selection } from "./folds.ts";
 import type { LakeHandles } from "./lake.ts";
 import { viewsFor } from "./views.ts";
 
@@ -14,10 +15,10 @@ export interface Rows {
 export async function queryLake(
   lake: LakeHandles,
   sql: string,
-  options: { maximumRows?: number; signal?: AbortSignal } = {},
+  options: Omit<Selection, "split"> & { maximumRows?: number; signal?: AbortSignal } = {},
 ): Promise<Rows> {
   const engine = await lake.engine();
-  await viewsFor(lake, sql);
+  await viewsFor(lake, sql, [], (dataset, of, relation) => selectRows(lake, dataset, of, relation, options).relation);
   const limit = options.maximumRows ?? 10_000;
   const statement = sql.trim().replace(/;\s*$/, "");
   const columns = await engine.columnsOf(statement);
@@ -29,10 +30,14 @@ export async function queryLake(
 export async function previewDataset(
   lake: LakeHandles,
   reference: string,
-  options: { split?: string; rows?: number; columns?: string[] } = {},
+  options: Selection & { rows?: number; columns?: string[] } = {},
 ): Promise<Rows> {
   const { dataset, version } = await lake.resolve(reference);
-  const columns = dataset.columns(version);
+  const limit = options.rows ?? 10;
+  const all = dataset.columns(version);
+  const isWhole = options.split === undefined && options.folds === undefined;
+  const files = isWhole ? enough(await dataset.files(version), limit + 1) : undefined;
+  const { relation, columns } = selectRows(lake, dataset.name, all, await dataset.relation(version, files), options);
   const names = columns.map((column) => column.name);
   const known = (name: string): string => {
     if (names.includes(name)) return sqlName(name);
@@ -42,14 +47,8 @@ export async function previewDataset(
     });
   };
   const list = options.columns === undefined ? "*" : options.columns.map(known).join(", ");
-  const where =
-    options.split === undefined
-      ? ""
-      : ` WHERE ${known(splitColumn(lake, dataset.name, names))} = ${sqlString(options.split)}`;
-  const limit = options.rows ?? 10;
   const engine = await lake.engine();
-  const files = where === "" ? enough(await dataset.files(version), limit + 1) : undefined;
-  const select = `SELECT ${list} FROM ${await dataset.relation(version, files)}${where}`;
+  const select = `SELECT ${list} FROM ${relation}`;
   const rows = await engine.query(`${select} LIMIT ${limit + 1}`);
   return { columns: await engine.columnsOf(select), rows: rows.slice(0, limit), more: rows.length > limit };
 }
@@ -61,16 +60,5 @@ function enough(files: readonly DataFile[], rows: number): DataFile[] {
     if (held >= rows) return false;
     held += file.rows;
     return true;
-  });
-}
-
-/** The column that holds the split of a dataset: what its flow says, else `split`. */
-export function splitColumn(lake: LakeHandles, dataset: string, names: readonly string[]): string {
-  const flow = Object.entries(lake.config.flows).find(([name, candidate]) => (candidate.into ?? name) === dataset)?.[1];
-  const column = flow?.split?.into ?? "split";
-  if (names.includes(column)) return column;
-  throw new MillraceError("not-found", `\`${dataset}\` has no splits`, {
-    where: { dataset },
-    hint: "add `split: { train: 0.8, validation: 0.1, test: 0.1 }` to its flow and run it with `--full`",
   });
 }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
+import { foldOf } from "../../src/feed/folds.ts";
 import { splitExpression, splitOf } from "../../src/feed/split.ts";
 import { flowProblems, flowSchema, splitSchema } from "../../src/pipeline/flow.ts";
 import { planChecks } from "../../src/quality/index.ts";
@@ -39,9 +40,9 @@ test.each(["quality", "splits"])("the YAML of the guide %s is accepted as writte
 const python = spawnSync("python3", ["--version"]).status === 0;
 
 test.skipIf(!python)("the Python of the guide gives what Millrace gives", () => {
-  const [code] = blocks(guide("splits"), "python");
+  const [code, folds] = blocks(guide("splits"), "python");
   const names = ["4711", "Zoë", "", "🚆", null];
-  const script = `${code}\nfor i in range(500): print(split(7, i))\nfor v in ["4711", "Zoë", "", "🚆", None]: print(split(-3, v, "b", train=0.7, validation=0.1))`;
+  const script = `${code}\n${folds}\nfor i in range(500): print(split(7, i))\nfor v in ["4711", "Zoë", "", "🚆", None]: print(split(-3, v, "b", train=0.7, validation=0.1))\nfor i in range(500): print(fold(7, 6, i, None))`;
   const result = spawnSync("python3", ["-c", script], { encoding: "utf8", env: { ...process.env, PYTHONUTF8: "1" } });
   expect(result.stderr).toBe("");
   const spec = splitSchema.parse({ train: 0.8, validation: 0.1, test: 0.1, seed: 7 });
@@ -49,6 +50,7 @@ test.skipIf(!python)("the Python of the guide gives what Millrace gives", () => 
   const own = [
     ...Array.from({ length: 500 }, (_, id) => splitOf(spec, [String(id)])),
     ...names.map((value) => splitOf(other, [value, "b"])),
+    ...Array.from({ length: 500 }, (_, id) => String(foldOf(spec, 6, [String(id), null]))),
   ];
   expect(result.stdout.trim().split("\n")).toEqual(own);
 });

@@ -1,12 +1,12 @@
 import type { Context, GlobalFlags } from "../context.ts";
+import { selectionOf, type SelectionFlags } from "../selection.ts";
 import { withLake } from "../session.ts";
 import { bytes, count } from "../text/numbers.ts";
 import { table } from "../text/table.ts";
 
-interface Flags extends GlobalFlags {
+interface Flags extends GlobalFlags, SelectionFlags {
   readonly format: "parquet" | "csv" | "jsonl" | "arrow";
   readonly to: string;
-  readonly split?: string | undefined;
 }
 
 export default async function exportDataset(this: Context, flags: Flags, reference: string): Promise<void> {
@@ -16,7 +16,7 @@ export default async function exportDataset(this: Context, flags: Flags, referen
       format: flags.format,
       to: flags.to,
       signal: this.signal,
-      ...(flags.split === undefined ? {} : { split: flags.split }),
+      ...selectionOf(flags),
     });
     if (flags.json) {
       output.json(report);

@@ -1,12 +1,12 @@
 import { once } from "node:events";
 import { MillraceError } from "../../core/index.ts";
-import type { FeedOptions } from "../../pipeline/index.ts";
+import type { FeedOptions, Selection } from "../../pipeline/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
+import { selectionOf, type SelectionFlags } from "../selection.ts";
 import { withLake } from "../session.ts";
 import { count } from "../text/numbers.ts";
 
-interface Flags extends GlobalFlags {
-  readonly split?: string | undefined;
+interface Flags extends GlobalFlags, SelectionFlags {
   readonly batch?: number | undefined;
   readonly seed?: number | undefined;
   readonly epochs?: number | undefined;
@@ -52,9 +52,9 @@ export default async function feed(this: Context, flags: Flags, ...references: s
   });
 }
 
-function optionsOf(flags: Flags): FeedOptions {
+function optionsOf(flags: Flags): FeedOptions & Selection {
   return {
-    ...(flags.split === undefined ? {} : { split: flags.split }),
+    ...selectionOf(flags),
     ...(flags.batch === undefined ? {} : { batch: flags.batch }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
     ...(flags.repeat ? { epochs: Infinity } : flags.epochs === undefined ? {} : { epochs: flags.epochs }),

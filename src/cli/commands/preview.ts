@@ -4,10 +4,10 @@ import type { Lake } from "../../pipeline/index.ts";
 import { renderPreviewHtml } from "../../quality/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { printRows } from "../rows.ts";
+import { selectionOf, type SelectionFlags } from "../selection.ts";
 import { withLake } from "../session.ts";
 
-interface Flags extends GlobalFlags {
-  readonly split?: string | undefined;
+interface Flags extends GlobalFlags, SelectionFlags {
   readonly rows?: number | undefined;
   readonly columns?: string | undefined;
   readonly html?: string | undefined;
@@ -31,7 +31,7 @@ async function objectsOf(lake: Lake, rows: readonly Record<string, unknown>[]): 
 export default async function preview(this: Context, flags: Flags, reference: string): Promise<void> {
   await withLake(this, flags, async (lake) => {
     const result = await lake.preview(reference, {
-      ...(flags.split === undefined ? {} : { split: flags.split }),
+      ...selectionOf(flags),
       ...(flags.rows === undefined ? {} : { rows: flags.rows }),
       ...(flags.columns === undefined ? {} : { columns: flags.columns.split(",").map((name) => name.trim()) }),
     });

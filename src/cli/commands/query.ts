@@ -2,9 +2,10 @@ import { text } from "node:stream/consumers";
 import { MillraceError } from "../../core/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { printRows } from "../rows.ts";
+import { selectionOf, type SelectionFlags } from "../selection.ts";
 import { withLake } from "../session.ts";
 
-interface Flags extends GlobalFlags {
+interface Flags extends GlobalFlags, Omit<SelectionFlags, "split"> {
   readonly csv: boolean;
   readonly rows?: number | undefined;
 }
@@ -22,7 +23,7 @@ export default async function query(this: Context, flags: Flags, sql: string): P
   const form = flags.json ? "json" : flags.csv ? "csv" : "table";
   const maximumRows = flags.rows ?? (form === "table" && output.width !== undefined ? onTerminal : elsewhere);
   await withLake(this, flags, async (lake) => {
-    const result = await lake.query(statement, { maximumRows, signal: this.signal });
+    const result = await lake.query(statement, { ...selectionOf(flags), maximumRows, signal: this.signal });
     printRows(output, result, form);
     // Told even to those who asked for quiet: a result that is cut off must not pass for whole.
     if (result.more && form !== "json") output.note(`only the first ${maximumRows} rows are shown: --rows gives more`);

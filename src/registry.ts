@@ -46,6 +46,11 @@ export const registry: Registry = {
       summary: "Avro object container files with their logical types, plain or with deflate, snappy, zstandard or bzip2, read in a child process.",
       load: async () => (await import("./formats/avro/index.ts")).default,
     },
+    "chat": {
+      title: "Chat exports",
+      summary: "Exports of Slack, WhatsApp, Discord, Telegram, Teams and Messenger as messages of one shape: conversation, thread, author, time, text, attachments, reactions.",
+      load: async () => (await import("./formats/chat/index.ts")).default,
+    },
     "csv": {
       title: "CSV",
       summary: "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",

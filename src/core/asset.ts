@@ -7,7 +7,11 @@ export const assetColumns: readonly Column[] = [
   { name: "size", type: "long", doc: "Bytes." },
   { name: "sha256", type: "string", doc: "Lower-case hexadecimal." },
   { name: "modified", type: "timestamptz", doc: "When the source says it was changed." },
-  { name: "bytes", type: "binary", doc: "The content; null when it is kept as an object or not at all." },
+  {
+    name: "bytes",
+    type: "binary",
+    doc: "The content, in the first row of the asset; null when it is kept as an object or not at all.",
+  },
   { name: "object", type: "string", doc: "Path of the content in the store, named by its sha256." },
 ];
 

@@ -56,8 +56,9 @@ function startsWith(head: Buffer, ...bytes: number[]): boolean {
   return head.length >= bytes.length && bytes.every((byte, index) => head[index] === byte);
 }
 
-/** What an asset is wrapped in: only archives of assets are opened, and office documents are no archives. */
-export function detectAsset(head: Buffer, name: string): Container {
+/** What an asset is wrapped in: only archives of assets are opened. Office documents are none, and an export of a chat is one whole. */
+export function detectAsset(head: Buffer, name: string, format: string): Container {
+  if (format === "chat") return "none";
   return sniffMediaType(head, name) === "application/zip" ? "zip" : "none";
 }
 

@@ -89,7 +89,9 @@ export async function readablesOf(
 ): Promise<Readable[]> {
   const head = await headBytesOf(place, file);
   const assets = isAssets(declared.format);
-  const nature: Nature = assets ? { container: detectAsset(head, file.name) } : detect(file.name, head);
+  const nature: Nature = assets
+    ? { container: detectAsset(head, file.name, declared.format!) }
+    : detect(file.name, head);
   const describeContent = (name: string, content: Buffer, container: Container, member?: string): Readable => {
     const inner: Nature = assets
       ? { container: "none" }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chunksOf, estimateTokens } from "../../src/formats/documents/chunks.ts";
-import { textOfHtml } from "../../src/formats/documents/html.ts";
+import { textOfHtml } from "../../src/formats/html-text.ts";
 import { joinHyphens, readingOrder, type Run } from "../../src/formats/documents/layout.ts";
 import { openLake, type Lake } from "../../src/index.ts";
 

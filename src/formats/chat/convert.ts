@@ -5,7 +5,7 @@ import { openPromise, type Entry } from "yauzl";
 import { messageOf, MillraceError, type Converted, type FileRef } from "../../core/index.ts";
 import { createEntryGuard } from "../../sandbox/zip.ts";
 import { AssetRows, type AssetConvertOptions } from "../asset-rows.ts";
-import { decodeText } from "../documents/text.ts";
+import { decodeText } from "../plain-text.ts";
 import { headerOf, timestampText } from "../values.ts";
 import { columns, messageColumns } from "./columns.ts";
 import type { ChatOptions } from "./index.ts";

@@ -1,4 +1,4 @@
-import { textOfHtml } from "../documents/html.ts";
+import { textOfHtml } from "../html-text.ts";
 import { fieldsOf, isJson, listOf, numberOf, textOf, timeOf, type Json, type Message } from "./message.ts";
 
 /** The messages of a document of one of the platforms; undefined when it is of none. */
@@ -187,7 +187,7 @@ function* teams(messages: readonly Json[]): Generator<Message> {
 
 /** Its exports have each byte of UTF-8 as a character of its own. */
 function unmangled(text: string): string {
-  if (!/[\u0080-\u00ff]/.test(text) || /[^\u0000-\u00ff]/.test(text)) return text;
+  if (!/[\u0080-\u00ff]/.test(text) || /[\u0100-\uffff]/.test(text)) return text;
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(text, "latin1"));
   } catch {

@@ -38,7 +38,7 @@ function monthFirst(stamps: readonly Stamp[], separator: string, order: ChatOpti
   const own = stamps.filter((stamp) => stamp.separator === separator && stamp.parts[0] < 1000);
   if (own.some(({ parts }) => parts[1] > 12)) return true;
   if (own.some(({ parts }) => parts[0] > 12)) return false;
-  return separator === "/" && own.some(({ rest: _, ...stamp }) => stamp.hour > 12) === false;
+  return separator === "/" && !own.some(({ hour }) => hour > 12);
 }
 
 /** Milliseconds by which a zone is ahead of UTC at a moment. */

@@ -28,17 +28,3 @@ export function instant(value: unknown): string | undefined {
   const year = date.getUTCFullYear();
   return year < 1 || year > 9999 ? undefined : date.toISOString().replace("T", " ").replace("Z", "+00");
 }
-
-/** Lines without trailing blanks, no more than one empty line in a row, none of the characters that no text has. */
-export function tidy(text: string): string {
-  return (
-    text
-      .normalize("NFC")
-      .replaceAll(/\r\n?/g, "\n")
-      // oxlint-disable-next-line no-control-regex
-      .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u00ad\ufeff]/g, "")
-      .replaceAll(/[^\S\n]+\n/g, "\n")
-      .replaceAll(/\n{3,}/g, "\n\n")
-      .trim()
-  );
-}

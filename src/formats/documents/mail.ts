@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import PostalMime from "postal-mime";
-import { instant, tidy, type Document } from "./document.ts";
-import { textOfHtml } from "./html.ts";
+import { instant, type Document } from "./document.ts";
+import { tidy } from "../plain-text.ts";
+import { textOfHtml } from "../html-text.ts";
 
 type Party = { name: string; address?: string | undefined; group?: { name: string; address: string }[] | undefined };
 

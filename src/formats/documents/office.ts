@@ -1,6 +1,7 @@
 import { MillraceError } from "../../core/index.ts";
 import { drain, openPackage, type Handler, type Package } from "../package.ts";
-import { instant, tidy, type Document } from "./document.ts";
+import { instant, type Document } from "./document.ts";
+import { tidy } from "../plain-text.ts";
 
 /** The texts of single elements of a part, by local name; nothing where the part is missing. */
 async function properties(archive: Package, part: string): Promise<Record<string, string>> {

@@ -3,7 +3,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as pdfjs from "pdfjs-dist/legacy/build/pdf.mjs";
 import { messageOf, MillraceError } from "../../core/index.ts";
-import { tidy, type Document, type Page } from "./document.ts";
+import type { Document, Page } from "./document.ts";
+import { tidy } from "../plain-text.ts";
 import { joinHyphens, readingOrder, type Run } from "./layout.ts";
 
 type Pdf = typeof pdfjs;

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { MillraceError } from "../../core/index.ts";
-import { tidy, type Document } from "./document.ts";
+import type { Document } from "./document.ts";
+import { tidy } from "../plain-text.ts";
 
 /** Groups that are no text: RTF Specification 1.9.1. */
 const destinations = new Set(

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { messageOf, MillraceError } from "../../core/index.ts";
-import { tidy, type Document } from "./document.ts";
+import type { Document } from "./document.ts";
+import { tidy } from "../plain-text.ts";
 
 /** Streams of a compound file by their names, which it has in UTF-16: [MS-CFB] §2.6.1. */
 function assertWord(path: string): void {

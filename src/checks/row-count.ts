@@ -38,7 +38,8 @@ const compares = (options: Options): boolean => options.max_growth !== undefined
 const check: Check<Options> = {
   measure(options, context): Record<string, Sql> {
     const before = context.baseline ?? context.previous;
-    return compares(options) && before !== undefined ? { before: `(SELECT count(*) FROM ${rowsOf(before)})` } : {};
+    const asks = compares(options) && before !== undefined && context.baselineRows === undefined;
+    return asks ? { before: `(SELECT count(*) FROM ${rowsOf(before)})` } : {};
   },
 
   judge(options, measured, context) {
@@ -48,8 +49,9 @@ const check: Check<Options> = {
     if (options.max !== undefined && rows > options.max) problems.push(`more than ${options.max}`);
     const facts: Record<string, number> = { rows };
     let note = "";
-    if (compares(options) && measured["before"] !== undefined) {
-      const before = countOf(measured["before"]);
+    const known = context.baselineRows ?? measured["before"];
+    if (compares(options) && known !== undefined) {
+      const before = countOf(known);
       const after = context.previous === undefined ? rows : before + rows;
       Object.assign(facts, { before, after });
       const change = before === 0 ? (after === 0 ? 0 : Infinity) : after / before - 1;

@@ -24,6 +24,8 @@ export interface CheckContext {
   previous?: Sql;
   /** A FROM item with the rows of the version before this run, whatever the mode: what drift compares with. Default: `previous`. */
   baseline?: Sql;
+  /** How many rows `baseline` has, where that is known without reading it. */
+  baselineRows?: number;
   /** Columns of `previous` and `baseline`, where they may differ from `columns`. */
   previousColumns?: Column[];
   /** How the rows go into the dataset: with `merge`, a row may replace the earlier one of the same `key`. Default `append`. */

@@ -1,5 +1,6 @@
 import type { Column, Cursor, Entry, LeafStatistics, Sql, StagedFile, Store } from "../core/index.ts";
 import type { ErasureState } from "./erasure.ts";
+import type { RowFilter } from "./row-filter.ts";
 
 /** One snapshot of a dataset. People write `orders@7`; 7 is the Iceberg sequence number of the snapshot. */
 export interface Version {
@@ -113,15 +114,20 @@ export interface Dataset {
   version(reference?: string | number): Version;
   /** Columns with field ids, of the current schema or of a version. */
   columns(version?: Version): Column[];
-  /** Data files of a version, default the current one. */
-  files(version?: Version): Promise<DataFile[]>;
+  /** Data files of a version, default the current one; with a filter those that may hold such rows, by the bounds in the manifests. */
+  files(version?: Version, filter?: RowFilter): Promise<DataFile[]>;
   /** A FROM item that reads a version with the engine, columns resolved by field id. An empty version gives a typed empty relation. */
   relation(
     version?: Version,
     files?: readonly DataFile[],
-    /** `rowNumber`: adds `file_row_number`, the place of the row in its file. */
-    options?: { rowNumber?: boolean },
+    /**
+     * `rowNumber`: adds `file_row_number`, the place of the row in its file. `fetched: false`: copies of files in a store that is
+     * elsewhere are named and not made; `fetch` makes them.
+     */
+    options?: { rowNumber?: boolean; fetched?: boolean },
   ): Promise<Sql>;
+  /** Brings copies of data files to this machine, where the store is elsewhere. */
+  fetch(files: readonly DataFile[], signal?: AbortSignal): Promise<void>;
   /** The cursor that the newest snapshot of the current history holds for a flow. */
   cursor(flow: string): Cursor | undefined;
   /** What was erased from the dataset, and what is being erased. */

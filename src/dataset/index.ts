@@ -9,5 +9,6 @@ export type { Erasure, ErasureState, PendingErasure } from "./erasure.ts";
 export { assignFieldIds } from "./types.ts";
 export { mergeChange, type Merged, type MergeRequest } from "./merge.ts";
 export { openTable } from "./open.ts";
+export type { RowFilter } from "./row-filter.ts";
 export { withReadCache, type ReadCacheOptions } from "./read-cache.ts";
 export { verifyDataset } from "./verify.ts";

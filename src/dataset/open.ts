@@ -10,7 +10,7 @@ import { expire, findVersion, rollback, tag, untag } from "./history.ts";
 import { loadNewest } from "./iceberg/log.ts";
 import { currentSnapshot } from "./iceberg/metadata.ts";
 import { alter } from "./schema-change.ts";
-import { relation } from "./relation.ts";
+import { knownData, relation } from "./relation.ts";
 import { admittedPredicate, suppressionsOf } from "./suppression.ts";
 import { Table } from "./table.ts";
 
@@ -58,8 +58,9 @@ export function datasetOf(table: Table): Dataset {
     current: () => (currentSnapshot(table.metadata) ? findVersion(table, undefined) : undefined),
     version: (reference) => findVersion(table, reference),
     columns: (version) => table.columns(version?.schemaId),
-    files: (version) => table.files(version),
+    files: (version, filter) => table.files(version, filter),
     relation: (version, files, options) => relation(table, version, files, options),
+    fetch: async (files, signal) => table.store.fetch?.(files.map(knownData), signal),
     cursor: (flow) => readCursor(table, currentSnapshot(table.metadata), flow),
     erasures: () => erasureState(table.metadata),
     assertOpen: () => assertNoErasure(table, table.metadata),

@@ -48,11 +48,11 @@ export async function relation(
   table: Table,
   version: Version | undefined,
   files?: readonly DataFile[],
-  options: { rowNumber?: boolean } = {},
+  options: { rowNumber?: boolean; fetched?: boolean } = {},
 ): Promise<Sql> {
   const columns = table.columns(version?.schemaId);
   const chosen = files ?? (await table.files(version));
-  await table.store.fetch?.(chosen.map(({ path, bytes, sha256 }) => ({ path, bytes, ...(sha256 && { sha256 }) })));
+  if (options.fetched !== false) await table.store.fetch?.(chosen.map(knownData));
   await assertFieldIds(table, chosen);
   return readFiles(
     table,
@@ -101,6 +101,11 @@ export function readFiles(
   const filename = options.filename ? ", filename = true" : "";
   const rowNumber = options.rowNumber ? ", file_row_number = true" : "";
   return `read_parquet([${list}]${filename}${rowNumber}, schema = MAP {${schema.join(", ")}})`;
+}
+
+/** What is known of a data file, for `Store.fetch`. */
+export function knownData({ path, bytes, sha256 }: DataFile): KnownFile {
+  return { path, bytes, ...(sha256 === undefined ? {} : { sha256 }) };
 }
 
 /** What a manifest says of a file, for `Store.fetch`. */

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Column, MillraceError, type Store, forEachLimited } from "../core/index.ts";
 import type { DataFile, Version } from "./dataset.ts";
 import { erasureState } from "./erasure.ts";
+import { type RowFilter, mayHoldRows } from "./row-filter.ts";
 import { dataFileOf, versionOf, versionsOf } from "./versions.ts";
 import { type Loaded, loadNewest, publish } from "./iceberg/log.ts";
 import {
@@ -238,13 +239,14 @@ export class Table {
     return live;
   }
 
-  async files(version: Version | undefined): Promise<DataFile[]> {
+  async files(version: Version | undefined, filter?: RowFilter): Promise<DataFile[]> {
     const snapshot = this.snapshotOf(version);
     if (snapshot === undefined) return [];
     const leaves = leavesOf(this.columns(snapshot["schema-id"]));
-    return (await this.liveEntries(snapshot)).map((entry) =>
-      dataFileOf(entry, this.pathOf(entry.data_file.file_path), leaves),
-    );
+    const columns = this.columns(version?.schemaId);
+    return (await this.liveEntries(snapshot))
+      .filter((entry) => filter === undefined || mayHoldRows(entry.data_file, filter, columns))
+      .map((entry) => dataFileOf(entry, this.pathOf(entry.data_file.file_path), leaves));
   }
 
   /** A file that the metadata names: absent means damage. */

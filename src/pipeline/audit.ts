@@ -49,7 +49,7 @@ export async function audit(
   signal?: AbortSignal,
 ): Promise<Audited> {
   const engine = await lake.engine();
-  const { context, planned } = await planFlowChecks(lake, flow, plan, dataset);
+  const { context, planned } = await planFlowChecks(lake, flow, plan, dataset, "rows");
   const measure = async (checks: readonly PlannedCheck[], files: readonly StagedFile[]): Promise<CheckResult[]> =>
     measureChecks(checks, {
       relation: await relationOf(lake, files, plan.output),
@@ -86,7 +86,7 @@ export async function audit(
   const leakage: CheckResult[] = [];
   if (flow.split !== undefined && flow.split.leakage !== "off" && files.length > 0) {
     const relations = [await relationOf(lake, files, plan.output)];
-    if (context.previous !== undefined) relations.unshift(context.previous);
+    if (context.previous !== undefined) relations.unshift(await dataset!.relation());
     leakage.push(...(await leakageChecks(flow.split, { relations, columns: plan.output, key: plan.key }, engine)));
   }
   // The check of the key that every merge has is news only when it found something.

@@ -1,6 +1,6 @@
 import { MillraceError, type CheckContext, type Sql } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
-import { datasetsOf, planChecks, verifyChecks, type PlannedCheck } from "../quality/index.ts";
+import { datasetsOf, planChecks, rejectPredicate, verifyChecks, type PlannedCheck } from "../quality/index.ts";
 import type { CheckSpec, Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { loadCheck } from "./modules.ts";
@@ -14,10 +14,36 @@ export async function planFlowChecks(
   flow: Flow,
   plan: ChecksOf,
   dataset: Dataset | undefined,
+  /** `columns`: the datasets that checks look at seem to have no rows, so that nothing of them has to be fetched. */
+  depth: "columns" | "rows",
 ): Promise<{ context: CheckContext; planned: PlannedCheck[] }> {
-  const context = await contextOf(lake, flow, plan, dataset);
+  const beside: Beside[] = [];
+  const relationTo = async (other: Dataset): Promise<Sql> => {
+    const files = depth === "columns" ? [] : await other.files();
+    const relation = await other.relation(undefined, files, { fetched: false });
+    beside.push({ relation, fetch: () => other.fetch(files) });
+    return relation;
+  };
+  const context = await contextOf(lake, flow, plan, dataset, relationTo);
   const specs = [...flow.checks, ...keyCheck(flow), ...momentCheck(lake, flow)];
-  return { context, planned: await planChecks(specs, context, (name) => loadCheck(lake.registry, name)) };
+  const planned = await planChecks(specs, context, (name) => loadCheck(lake.registry, name));
+  if (depth === "rows") await fetchNamed(planned, beside);
+  return { context, planned };
+}
+
+/** Rows of a version that is there, beside those that are measured. */
+interface Beside {
+  relation: Sql;
+  fetch(): Promise<void>;
+}
+
+/** Few checks look at earlier rows, or at those of other datasets: only what their SQL names is fetched. */
+async function fetchNamed(planned: readonly PlannedCheck[], beside: readonly Beside[]): Promise<void> {
+  const texts = planned.flatMap(({ definition, options, context }) =>
+    Object.values(definition.measure(options, context)),
+  );
+  for (const rule of rejectPredicate(planned)) texts.push(rule.predicate, rule.reason);
+  for (const one of beside) if (texts.some((text) => text.includes(one.relation))) await one.fetch();
 }
 
 /** Finds checks that do not fit the columns before anything is read. Throws `config`. */
@@ -27,7 +53,7 @@ export async function verifyFlowChecks(
   plan: ChecksOf,
   dataset: Dataset | undefined,
 ): Promise<void> {
-  const { planned } = await planFlowChecks(lake, flow, plan, dataset);
+  const { planned } = await planFlowChecks(lake, flow, plan, dataset, "columns");
   await verifyChecks(planned, await lake.engine());
 }
 
@@ -60,12 +86,15 @@ async function contextOf(
   flow: Flow,
   plan: ChecksOf,
   dataset: Dataset | undefined,
+  relationTo: (dataset: Dataset) => Promise<Sql>,
 ): Promise<CheckContext> {
   const relations = new Map<string, Sql>();
   for (const name of datasetsOf(flow.checks)) {
-    if (await lake.catalog.exists(name)) relations.set(name, await (await lake.catalog.open(name)).relation());
+    if (await lake.catalog.exists(name)) relations.set(name, await relationTo(await lake.catalog.open(name)));
   }
-  const baseline = dataset?.current() === undefined ? undefined : await dataset.relation();
+  const current = dataset?.current();
+  const baseline = current === undefined ? undefined : await relationTo(dataset!);
+  const counted = current?.summary["total-records"] !== undefined;
   const previous = flow.mode === "replace" ? undefined : baseline;
   return {
     columns: plan.output,
@@ -83,6 +112,7 @@ async function contextOf(
     mode: flow.mode,
     ...(previous === undefined ? {} : { previous }),
     ...(baseline === undefined ? {} : { baseline, previousColumns: dataset!.columns() }),
+    ...(counted ? { baselineRows: current.rows } : {}),
     now: Date.parse(plan.startedAt),
   };
 }

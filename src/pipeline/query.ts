@@ -1,8 +1,7 @@
 import { MillraceError, sqlName, suggestion, type Column } from "../core/index.ts";
-import type { DataFile } from "../dataset/index.ts";
 import { selectRows, type Selection } from "./folds.ts";
 import type { LakeHandles } from "./lake.ts";
-import { viewsFor } from "./views.ts";
+import { enoughFiles, type Reshape, withDatasets } from "./views.ts";
 
 export interface Rows {
   columns: Column[];
@@ -18,11 +17,15 @@ export async function queryLake(
   options: Omit<Selection, "split"> & { maximumRows?: number; signal?: AbortSignal } = {},
 ): Promise<Rows> {
   const engine = await lake.engine();
-  await viewsFor(lake, sql, [], (dataset, of, relation) => selectRows(lake, dataset, of, relation, options).relation);
   const limit = options.maximumRows ?? 10_000;
-  const statement = sql.trim().replace(/;\s*$/, "");
+  // With folds, rows have columns that their files do not have.
+  const reshape: Reshape | undefined =
+    options.folds === undefined && options.fold === undefined && options.gap === undefined
+      ? undefined
+      : (dataset, of, relation) => selectRows(lake, dataset, of, relation, options).relation;
+  const statement = await withDatasets(lake, sql.trim().replace(/;\s*$/, ""), limit + 1, reshape);
   const columns = await engine.columnsOf(statement);
-  const rows = await engine.query(`SELECT * FROM (${statement}) LIMIT ${limit + 1}`, options.signal);
+  const rows = await engine.query(statement, options.signal);
   return { columns, rows: rows.slice(0, limit), more: rows.length > limit };
 }
 
@@ -36,7 +39,7 @@ export async function previewDataset(
   const limit = options.rows ?? 10;
   const all = dataset.columns(version);
   const isWhole = options.split === undefined && options.folds === undefined;
-  const files = isWhole ? enough(await dataset.files(version), limit + 1) : undefined;
+  const files = isWhole ? enoughFiles(await dataset.files(version), limit + 1) : undefined;
   const { relation, columns } = selectRows(lake, dataset.name, all, await dataset.relation(version, files), options);
   const names = columns.map((column) => column.name);
   const known = (name: string): string => {
@@ -51,14 +54,4 @@ export async function previewDataset(
   const select = `SELECT ${list} FROM ${relation}`;
   const rows = await engine.query(`${select} LIMIT ${limit + 1}`);
   return { columns: await engine.columnsOf(select), rows: rows.slice(0, limit), more: rows.length > limit };
-}
-
-/** As many files as hold so many rows: those of a store that is elsewhere have to be fetched. */
-function enough(files: readonly DataFile[], rows: number): DataFile[] {
-  let held = 0;
-  return files.filter((file) => {
-    if (held >= rows) return false;
-    held += file.rows;
-    return true;
-  });
 }

@@ -1,10 +1,6 @@
 import { sqlString } from "../core/index.ts";
 import type { Engine } from "../engine/index.ts";
-
-/** A node of the syntax tree that the engine's `json_serialize_sql` gives. */
-interface Node {
-  [key: string]: unknown;
-}
+import type { Node } from "./statement.ts";
 
 /**
  * True when a transform makes its rows out of one input row each, so that the parts of a run can go through it one by one.

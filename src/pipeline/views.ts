@@ -1,5 +1,9 @@
 import { sqlName, type Column, type Sql } from "../core/index.ts";
+import type { DataFile, Dataset, RowFilter, Version } from "../dataset/index.ts";
+import type { Engine } from "../engine/index.ts";
 import { splitReference, type LakeHandles } from "./lake.ts";
+import { rowFilterOf } from "./row-filters.ts";
+import { tablesOf, type Tables, type TableUse } from "./statement.ts";
 
 /** Names in a statement that could be datasets: words, and quoted names such as `"orders@7"`. */
 function candidates(sql: string): Set<string> {
@@ -9,28 +13,101 @@ function candidates(sql: string): Set<string> {
   return found;
 }
 
-/** What a view of a dataset shows instead of all its rows as they are. */
+/** What a dataset shows instead of all its rows as they are. */
 export type Reshape = (dataset: string, columns: readonly Column[], relation: Sql) => Sql;
 
+const asIs: Reshape = (_dataset, _columns, relation) => relation;
+
+/** As the statement spells them: tags tell upper from lower case. */
+function namesOf(tables: Tables): string[] {
+  return [...tables.values()].map(([first]) => first!.name);
+}
+
+/** The datasets that a statement may mean (`orders`, `orders@7`, `orders@gold`), by the names that it gives them. */
+async function* datasetsIn(
+  lake: LakeHandles,
+  names: Iterable<string>,
+): AsyncGenerator<{ name: string; dataset: Dataset; version: Version | undefined }> {
+  const datasets = new Map((await lake.catalog.list()).map((name) => [name.toLowerCase(), name]));
+  for (const reference of names) {
+    const { name, version } = splitReference(reference);
+    const known = datasets.get(name.toLowerCase());
+    if (known === undefined) continue;
+    const dataset = await lake.catalog.open(known);
+    yield { name: reference, dataset, version: version === undefined ? undefined : dataset.version(version) };
+  }
+}
+
 /**
- * Makes a view for each dataset (`orders`, `"orders@7"`, `"orders@gold"`) that the statement may mean.
+ * Makes a view for each dataset that the statement may mean, with all its files, for statements that are run again and again.
  * Names in `taken` are not datasets there.
  */
 export async function viewsFor(
   lake: LakeHandles,
   sql: string,
   taken: readonly string[] = [],
-  reshape: Reshape = (_dataset, _columns, relation) => relation,
+  reshape: Reshape = asIs,
 ): Promise<void> {
   const engine = await lake.engine();
-  const datasets = new Map((await lake.catalog.list()).map((name) => [name.toLowerCase(), name]));
-  for (const reference of candidates(sql)) {
-    const { name, version } = splitReference(reference);
-    const known = datasets.get(name.toLowerCase());
-    if (known === undefined || taken.includes(name)) continue;
-    const dataset = await lake.catalog.open(known);
-    const chosen = version === undefined ? undefined : dataset.version(version);
-    const relation = reshape(dataset.name, dataset.columns(chosen), await dataset.relation(chosen));
-    await engine.run(`CREATE OR REPLACE VIEW ${sqlName(reference)} AS SELECT * FROM ${relation}`);
+  const tables = await tablesOf(engine, sql);
+  const names = tables === undefined ? candidates(sql) : namesOf(tables);
+  const wanted = [...names].filter((name) => !taken.includes(splitReference(name).name));
+  for await (const { name, dataset, version } of datasetsIn(lake, wanted)) {
+    const relation = reshape(dataset.name, dataset.columns(version), await dataset.relation(version));
+    await engine.run(`CREATE OR REPLACE VIEW ${sqlName(name)} AS SELECT * FROM ${relation}`);
   }
+}
+
+/**
+ * A SELECT of the first `enough` rows of a statement, with the datasets that it names: those files of them that it has to look at,
+ * where it says so plainly. Nothing of it stays in the engine, so that two statements at once do not meet.
+ */
+export async function withDatasets(lake: LakeHandles, statement: Sql, enough: number, reshape?: Reshape): Promise<Sql> {
+  const engine = await lake.engine();
+  const limited = `SELECT * FROM (${statement}) LIMIT ${enough}`;
+  const tables = await tablesOf(engine, statement);
+  if (tables === undefined) {
+    await viewsFor(lake, statement, [], reshape);
+    return limited;
+  }
+  const relations: string[] = [];
+  for await (const { name, dataset, version } of datasetsIn(lake, namesOf(tables))) {
+    const uses = tables.get(name.toLowerCase())!;
+    const relation =
+      reshape === undefined
+        ? await dataset.relation(version, await neededFiles(engine, dataset, version, uses))
+        : reshape(dataset.name, dataset.columns(version), await dataset.relation(version));
+    relations.push(`${sqlName(name)} AS NOT MATERIALIZED (SELECT * FROM ${relation})`);
+  }
+  return relations.length === 0 ? limited : `WITH ${relations.join(", ")} ${limited}`;
+}
+
+/** The files that hold all rows that the uses want. */
+async function neededFiles(
+  engine: Engine,
+  dataset: Dataset,
+  version: Version | undefined,
+  uses: readonly TableUse[],
+): Promise<DataFile[]> {
+  const all = await dataset.files(version);
+  const columns = dataset.columns(version);
+  const needed = new Set<string>();
+  for (const use of uses) {
+    let filter: RowFilter | undefined;
+    if (use.where !== undefined) filter = await rowFilterOf(engine, use.where, columns, use.alias);
+    const some = filter === undefined ? all : await dataset.files(version, filter);
+    for (const { path } of use.rows === undefined ? some : enoughFiles(some, use.rows)) needed.add(path);
+    if (needed.size === all.length) break;
+  }
+  return all.filter(({ path }) => needed.has(path));
+}
+
+/** As many files as hold so many rows: those of a store that is elsewhere have to be fetched. */
+export function enoughFiles(files: readonly DataFile[], rows: number): DataFile[] {
+  let held = 0;
+  return files.filter((file) => {
+    if (held >= rows) return false;
+    held += file.rows;
+    return true;
+  });
 }

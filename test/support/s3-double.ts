@@ -41,6 +41,8 @@ export interface SeenRequest {
   operation: string;
   key: string;
   headers: IncomingMessage["headers"];
+  /** Length of the body of the reply, bytes; 0 until it is sent, and where it was damaged. */
+  sent: number;
 }
 
 /** A server with the part of S3 that the store uses, which can be struck at any request. It takes every signature. */
@@ -80,7 +82,9 @@ export async function startS3Double(
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const operation: Operation = operationOf(state, request, Buffer.concat(chunks));
-    requests.push({ operation: operation.name, key: operation.key, headers: request.headers });
+    const seen: SeenRequest = { operation: operation.name, key: operation.key, headers: request.headers, sent: 0 };
+    requests.push(seen);
+    answered.set(response, seen);
     const trap = traps.find((one) => one.left > 0 && ["*", operation.name].includes(one.operation));
     for (const earlier of late.filter((one) => one.operation === operation.name)) earlier.carryOut();
     late = late.filter((one) => one.operation !== operation.name);
@@ -160,7 +164,11 @@ export async function startS3Double(
   };
 }
 
+const answered = new WeakMap<ServerResponse, SeenRequest>();
+
 function send(response: ServerResponse, reply: Reply, { name }: Pick<Operation, "name">): void {
+  const seen = answered.get(response);
+  if (seen !== undefined && name !== "HeadObject") seen.sent = reply.body.length;
   const length = reply.headers["content-length"] ?? String(reply.body.length);
   response.writeHead(reply.status, { ...reply.headers, "content-length": length, "x-amz-request-id": "double" });
   response.end(name === "HeadObject" ? undefined : reply.body);

@@ -105,12 +105,12 @@ function comparable(type: PrimitiveType, bytes: Buffer): bigint | number | strin
 }
 
 /**
- * Whether values between `min` and `max` (engine's notation) may occur in a file with these bounds. True when it cannot be ruled out.
+ * Whether values between `min` and `max` (engine's notation; absent: open) may occur in a file with these bounds. True when it cannot be ruled out.
  * Scales of decimals never change in a column, so unscaled values compare.
  */
 export function mayOverlap(
   type: PrimitiveType,
-  range: { min: string; max: string },
+  range: { min?: string; max?: string },
   bounds: { lower?: Buffer | undefined; upper?: Buffer | undefined },
 ): boolean {
   const wanted = encodeBounds(type, range.min, range.max);

@@ -65,6 +65,7 @@ function configurationPage(): string {
     ["Split", at("flows", "*", "split")],
     ["Features", at("features", "*")],
     ["Features: from", at("features", "*", "from", "0")],
+    ["Lookup", at("lookup", "*")],
     ["Engine", at("engine")],
   ];
   const parts = [

@@ -283,6 +283,34 @@ export const routes = buildRouteMap({
       },
       docs: { brief: "Serve training batches in an order that can be resumed at any step" },
     }),
+    lookup: buildCommand({
+      loader: () => import("./commands/lookup.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          key: textFlag("a,b", "Columns that identify a row (default: the entry's, else the key of the flow)"),
+          columns: textFlag("a,b,c", "Columns to show (default: all)"),
+          where: textFlag("sql", "Only rows for which this holds"),
+          lastBy: textFlag("column", "Of several rows with one key, the one with the greatest value here counts"),
+          memory: sizeFlag("Larger indexes are read from disk for each answer (default 1 GiB)"),
+        },
+        positional: many("name", "What to look up in, then the keys"),
+      },
+      docs: {
+        brief: "Look up rows by key: in a dataset, or in a published copy of it",
+        fullDescription: [
+          "Looks up rows by key. What to look up in comes first, then any number of keys:",
+          "",
+          "  millrace lookup flights@gold JFK LAX --key origin   a dataset or a version of it, by an index that is made here",
+          "  millrace lookup flights JFK LAX                     an entry of `lookup` in the configuration, or a dataset",
+          "  millrace lookup online flights JFK LAX              the copy that was published to the connection `online`",
+          "",
+          "A first word that is the name of a sink connection means the published copy there, and its name follows. With a key of",
+          "several columns their values are separated by commas (JFK,2024), or are a JSON list ('[\"a,b\", 7]').",
+          "Keys that are not there are said to be missing; that is no error.",
+        ].join("\n"),
+      },
+    }),
     schema: buildCommand({
       loader: () => import("./commands/schema.ts"),
       parameters: { flags: globalFlags },

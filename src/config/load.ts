@@ -70,6 +70,7 @@ async function interpret(document: ConfigDocument, file: string, registry: Regis
     connections,
     flows: { ...config.flows, ...impliedFlows(config.flows, config.features) },
     features: config.features,
+    lookup: config.lookup,
     ...(config.engine === undefined ? {} : { engine: withoutUndefined(config.engine) }),
     ...(config.cache === undefined ? {} : { cache: cacheOf(config.cache) }),
   };

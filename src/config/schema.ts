@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { featuresSchema } from "../pipeline/features-spec.ts";
 import { checkSchema, flowSchema, nameSchema } from "../pipeline/flow.ts";
+import { lookupsSchema } from "../pipeline/lookup-spec.ts";
 
 export const engineSchema = z.strictObject({
   memoryLimit: z
@@ -66,6 +67,9 @@ export const configSchema = z.strictObject({
     .describe(
       "Named point-in-time joins of features to entities: `millrace features NAME`, or `from: { features: NAME }` in a flow.",
     ),
+  lookup: lookupsSchema
+    .default({})
+    .describe("Named lookups of rows by key: what `millrace lookup NAME KEY…` answers from."),
   cache: cacheSchema
     .optional()
     .describe("The local read cache of a store that is not on this machine, such as a bucket."),

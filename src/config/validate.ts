@@ -1,6 +1,7 @@
 import type * as z from "zod";
 import type { Registry, RegistryEntry } from "../core/index.ts";
 import { featuresProblems } from "../pipeline/features-spec.ts";
+import { lookupProblems } from "../pipeline/lookup-spec.ts";
 import { knownKeys, problemsOf, type Path, type Problem } from "./problems.ts";
 import { hasReference } from "./references.ts";
 import { configSchema, type Config } from "./schema.ts";
@@ -44,6 +45,7 @@ export async function validate(
     problems.push(...(await validateFlow(name, flow, config, registry)));
   }
   problems.push(...featuresProblems(config.flows, config.features));
+  problems.push(...lookupProblems(config.lookup, Object.keys(config.connections)));
   const sound = problems.length === 0 && store !== undefined;
   return { problems, validated: sound ? { store, connections, config } : undefined };
 }

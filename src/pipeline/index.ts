@@ -30,6 +30,8 @@ import type { Feed, FeedOptions } from "../feed/feed.ts";
 import { reportFolds, type FoldReport } from "./fold-report.ts";
 import type { Selection } from "./folds.ts";
 import { feedDatasets, type FeedReference } from "./feed.ts";
+import type { Lookup } from "../lookup/lookup.ts";
+import { openLookup, type LookupOptions } from "./lookup.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
@@ -60,6 +62,8 @@ export type { FeedReference } from "./feed.ts";
 export type { FoldReport } from "./fold-report.ts";
 export type { Selection } from "./folds.ts";
 export type { FeaturesChoice, FeaturesExport, FeaturesExportOptions } from "./features.ts";
+export type { GetOptions, Lookup, LookupResult } from "../lookup/lookup.ts";
+export type { LookupOptions } from "./lookup.ts";
 export type { EraseOptions, EraseReport } from "./erase.ts";
 export type { ReplayOptions } from "./replay.ts";
 export type { SourceComparison } from "./verify-source.ts";
@@ -120,6 +124,11 @@ export interface Lake extends AsyncDisposable {
    * `for await (const batch of await lake.feed("flights@gold", { split: "train", batch: 256, seed: 7 }))`.
    */
   feed(references: string | readonly (string | FeedReference)[], options?: FeedOptions & Selection): Promise<Feed>;
+  /**
+   * Rows by key, from an index in this process or from a published copy:
+   * `const { rows } = await (await lake.lookup("flights@gold", { key: ["origin"] })).get([["JFK"], ["LAX"]])`.
+   */
+  lookup(name: string, options?: LookupOptions): Promise<Lookup>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
 }
@@ -249,6 +258,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     erase: (name, options) => reading(() => eraseFrom(lake, name, options)),
     abandonErase: (name) => abandonErase(lake, name),
     feed: (references, options) => feedDatasets(lake, references, options),
+    lookup: (name, options) => openLookup(lake, name, options),
     replay: (flow, options) => reading(() => replayRejected(lake, flow, options)),
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
   };

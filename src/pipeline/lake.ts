@@ -6,6 +6,7 @@ import { openCatalog, type Catalog, type Dataset, type Version } from "../datase
 import { openEngine, type Engine } from "../engine/index.ts";
 import type { FeaturesSpec } from "./features-spec.ts";
 import type { Flow } from "./flow.ts";
+import type { LookupSpec } from "./lookup-spec.ts";
 import { loadSource, openSource, openStore, validateOptions } from "./modules.ts";
 import { makeScratch, openScratch } from "./scratch.ts";
 import { readable, sourceStores } from "./stores.ts";
@@ -25,6 +26,8 @@ export interface LakeConfig {
   flows: Record<string, Flow>;
   /** Point-in-time joins, which flows read with `from: { features }`. */
   features?: Record<string, FeaturesSpec>;
+  /** What is looked up by key, and how. */
+  lookup?: Record<string, LookupSpec>;
   engine?: { memoryLimit?: string; threads?: number; parts?: number };
   /** For a store that is not on this machine. */
   cache?: { path?: string; maxBytes?: number };

@@ -6,6 +6,9 @@ import {
   type Format,
   type Registry,
   type RegistryEntry,
+  type Sink,
+  type SinkContext,
+  type SinkDefinition,
   type Source,
   type SourceContext,
   type SourceDefinition,
@@ -31,6 +34,8 @@ export const loadSource = (registry: Registry, name: string): Promise<SourceDefi
   load("source", registry.sources, name);
 export const loadStore = (registry: Registry, name: string): Promise<StoreDefinition> =>
   load("store", registry.stores, name);
+export const loadSink = (registry: Registry, name: string): Promise<SinkDefinition> =>
+  load("sink", registry.sinks, name);
 export const loadCheck = (registry: Registry, name: string): Promise<CheckDefinition> =>
   load("check", registry.checks, name);
 
@@ -72,6 +77,17 @@ export async function openStore(registry: Registry, type: string, options: unkno
   const valid = validateOptions(definition.options, options, `options of the store \`${type}\``);
   const driver = await definition.load();
   return driver.open(valid, { connection: "store", folder });
+}
+
+export async function openSink(
+  registry: Registry,
+  type: string,
+  options: unknown,
+  context: SinkContext,
+): Promise<Sink> {
+  const definition = await loadSink(registry, type);
+  const valid = validateOptions(definition.options, options, `options of \`${context.connection}\``);
+  return (await definition.load()).open(valid, context);
 }
 
 export async function openFormat(registry: Registry, name: string, options: unknown): Promise<Format> {

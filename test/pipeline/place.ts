@@ -24,6 +24,8 @@ export interface Place extends AsyncDisposable {
       connections?: unknown;
       registry?: Registry;
       cache?: { maxBytes?: number };
+      /** Other sections of the configuration. */
+      sections?: Record<string, unknown>;
     },
   ): Promise<Lake>;
   /** An engine of the test's own, which may touch all of the folder. Close it with `await using`. */
@@ -61,7 +63,12 @@ export async function makePlace(folder?: string): Promise<Place> {
     async open(flows, more = {}) {
       const used = more.registry ?? (remote ? remoteRegistry : registry);
       const config = await configFrom(
-        { store: "./lake", ...(more.connections === undefined ? {} : { connections: more.connections }), flows },
+        {
+          store: "./lake",
+          ...(more.connections === undefined ? {} : { connections: more.connections }),
+          ...more.sections,
+          flows,
+        },
         root,
         used,
       );

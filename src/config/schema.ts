@@ -69,7 +69,9 @@ export const configSchema = z.strictObject({
     ),
   lookup: lookupsSchema
     .default({})
-    .describe("Named lookups of rows by key: what `millrace lookup NAME KEY…` answers from."),
+    .describe(
+      "Named lookups of rows by key: what `millrace lookup NAME KEY…` and `millrace lookup --serve` answer from.",
+    ),
   cache: cacheSchema
     .optional()
     .describe("The local read cache of a store that is not on this machine, such as a bucket."),

@@ -33,7 +33,6 @@ export async function refreshAll(
       delete live.problem;
       if (changed || recovered) report?.({ name, version: live.lookup.index?.version });
     } catch (error) {
-      if (signal.aborted) return;
       const problem = messageOf(error);
       // Told once, not each time it is tried.
       if (live.problem !== problem) report?.({ name, version: live.lookup.index?.version, problem });

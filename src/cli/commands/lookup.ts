@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { MillraceError } from "../../core/index.ts";
 import type { Lake, LookupOptions, LookupResult } from "../../pipeline/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
@@ -13,6 +14,9 @@ interface Flags extends GlobalFlags {
   readonly where?: string | undefined;
   readonly lastBy?: string | undefined;
   readonly memory?: number | undefined;
+  readonly serve: boolean;
+  readonly port?: number | undefined;
+  readonly socket?: string | undefined;
 }
 
 const names = (list: string): string[] => list.split(",").map((name) => name.trim());
@@ -20,6 +24,7 @@ const names = (list: string): string[] => list.split(",").map((name) => name.tri
 export default async function lookup(this: Context, flags: Flags, ...words: string[]): Promise<void> {
   const { output, signal } = this;
   await withLake(this, flags, async (lake) => {
+    if (flags.serve) return serve(lake, flags, words, this);
     const { name, connection, keys } = await subject(lake, words);
     if (keys.length === 0) {
       throw new MillraceError("usage", `no key says what to look up in \`${name}\``, {
@@ -36,6 +41,41 @@ export default async function lookup(this: Context, flags: Flags, ...words: stri
     if (flags.json) output.print(resultJson(name, result, wanted, Date.now()));
     else show(output, name, keys, result, flags.quiet);
   });
+}
+
+/** Serves the named lookups, or all of the configuration, until it is stopped. */
+async function serve(lake: Lake, flags: Flags, words: readonly string[], { output, signal }: Context): Promise<void> {
+  const wanted = words.length > 0 ? words : Object.keys(lake.config.lookup ?? {});
+  if (wanted.length === 0) {
+    throw new MillraceError("usage", "nothing says what to serve", {
+      hint: "millrace lookup --serve flights@gold --key origin, or write `lookup:` in the configuration",
+    });
+  }
+  await using opened = new AsyncDisposableStack();
+  const lookups = [];
+  for (const name of wanted) {
+    const entry = lake.config.lookup?.[name];
+    // Options of the command line are for what the configuration says nothing of.
+    lookups.push(
+      opened.use(await lake.lookup(name, { ...(entry === undefined ? optionsOf(flags, undefined) : {}), signal })),
+    );
+  }
+  const { serveLookups } = await import("../../lookup/serve.ts");
+  await using server = await serveLookups(lookups, {
+    ...(flags.port === undefined ? {} : { port: flags.port }),
+    ...(flags.socket === undefined ? {} : { socket: flags.socket }),
+    onRefresh: ({ name, version, problem }) => {
+      if (problem !== undefined) output.note(`${name}: ${problem}`);
+      else if (!flags.quiet) output.note(`${name}: version ${version} answers now`);
+    },
+  });
+  if (flags.json) output.json({ url: server.url, lookups: wanted });
+  else {
+    output.print(`${wanted.join(", ")} at ${server.url}`);
+    output.print(`  GET ${server.url}/v1/lookup/${wanted[0]}?key=…   POST {"keys": […]}   GET /v1/health`);
+    output.print("  Ctrl-C ends it");
+  }
+  if (!signal.aborted) await once(signal, "abort");
 }
 
 /** `online flights JFK`: a connection, the target of the copy, keys. `flights@gold JFK`: an entry or a dataset, keys. */

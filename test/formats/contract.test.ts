@@ -2,12 +2,15 @@ import * as arrow from "apache-arrow";
 import avro from "avsc";
 import { readFileSync } from "node:fs";
 import { mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { expect, test } from "vitest";
+import sharp from "sharp";
+import { afterAll, expect, test } from "vitest";
 import type { FormatDefinition } from "../../src/core/index.ts";
 import { registry } from "../../src/registry.ts";
+import { assetFormatContract, type AssetFormatContract } from "../contracts/asset-format.ts";
 import { formatContract, type FormatContract } from "../contracts/format.ts";
 import { zip } from "../sources/zip.ts";
 
@@ -124,11 +127,37 @@ const subjects: Record<string, Subject> = {
 const definitions = new Map<string, FormatDefinition>();
 for (const [name, entry] of Object.entries(registry.formats)) definitions.set(name, await entry.load());
 
+const assets: Record<string, AssetFormatContract["sample"]> = {
+  chat: {
+    bytes: Buffer.from("1/23/24, 10:00 - Ada: hello\n1/23/24, 10:01 - Bob: and\nmore\n"),
+    mediaType: "text/plain",
+    rows: 2,
+  },
+  documents: {
+    bytes: Buffer.from(
+      "{\\rtf1\\ansi{\\info{\\title Letter}}\\f0 The quick brown fox jumps over the lazy dog.\\par And once more.}",
+    ),
+    mediaType: "application/rtf",
+    rows: 1,
+  },
+  images: {
+    bytes: await sharp({ create: { width: 40, height: 30, channels: 3, background: "#369" } })
+      .png()
+      .toBuffer(),
+    mediaType: "image/png",
+    rows: 1,
+  },
+};
+
 test("every format of the registry has a subject", () => {
-  expect(Object.keys(subjects).toSorted()).toEqual([...definitions.keys()].toSorted());
+  expect(Object.keys({ ...subjects, ...assets }).toSorted()).toEqual([...definitions.keys()].toSorted());
 });
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
 
 for (const [name, definition] of definitions) {
   const subject = subjects[name];
   if (subject !== undefined) formatContract({ name, definition, ...subject });
+  const sample = assets[name];
+  if (sample !== undefined) assetFormatContract({ name, definition, sample });
 }

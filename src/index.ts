@@ -90,6 +90,8 @@ export type {
   Lookup,
   LookupOptions,
   LookupResult,
+  LeakageOptions,
+  LeakageReport,
   ReplayOptions,
   Rows,
   RunOptions,

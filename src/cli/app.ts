@@ -2,6 +2,7 @@ import { buildApplication, buildCommand, buildRouteMap, type Application } from 
 import type { Context } from "./context.ts";
 import { exitCodeOf } from "./errors.ts";
 import {
+  amountFlag,
   argument,
   atMostOne,
   countFlag,
@@ -238,6 +239,28 @@ export const routes = buildRouteMap({
         positional: one("dataset", "Dataset"),
       },
       docs: { brief: "Remove rows from every version of a dataset, for good" },
+    }),
+    leakage: buildCommand({
+      loader: () => import("./commands/leakage.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          text: textFlag(
+            "a,b",
+            "Columns of text to look for near-duplicates in (default: what the flow or the columns say)",
+          ),
+          similarity: amountFlag("How similar texts must be, 0.5 to 1 (default 0.8)"),
+          numbers: textFlag("a,b", "Columns of numbers to look for neighbours in"),
+          distance: amountFlag("How far apart neighbours may be in each column, in standard deviations (default 0.01)"),
+          hash: textFlag("column", "Column of 64-bit perceptual hashes"),
+          bits: countFlag("How many bits of them may differ (default 4)"),
+          maxRows: countFlag("So many rows of each kind are allowed (default 0)"),
+          maxShare: amountFlag("So great a share of the rows is allowed, 0 to 1 (default 0)"),
+          ...foldFlags,
+        },
+        positional: one("dataset", reference),
+      },
+      docs: { brief: "Find what of one split is in another: groups, copies, near-duplicates; ends with 1 if so" },
     }),
     folds: buildCommand({
       loader: () => import("./commands/folds.ts"),

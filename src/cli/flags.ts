@@ -1,5 +1,5 @@
 import { parseSize } from "../core/index.ts";
-import { parseCount, parseDuration } from "./text/numbers.ts";
+import { parseAmount, parseCount, parseDuration } from "./text/numbers.ts";
 
 const text = (input: string): string => input;
 
@@ -22,6 +22,8 @@ export const requiredTextFlag = (placeholder: string, brief: string) =>
   ({ kind: "parsed", parse: text, placeholder, brief }) as const;
 export const countFlag = (brief: string) =>
   ({ kind: "parsed", parse: parseCount, optional: true, placeholder: "n", brief }) as const;
+export const amountFlag = (brief: string) =>
+  ({ kind: "parsed", parse: parseAmount, optional: true, placeholder: "0.01", brief }) as const;
 export const durationFlag = (brief: string) =>
   ({ kind: "parsed", parse: parseDuration, optional: true, placeholder: "30d", brief }) as const;
 export const sizeFlag = (brief: string) =>

@@ -1,9 +1,18 @@
-import { localFile, MillraceError, type Column, type ColumnFacts, type Sql, type StagedFile } from "../core/index.ts";
+import {
+  localFile,
+  MillraceError,
+  sqlName,
+  type Column,
+  type ColumnFacts,
+  type Sql,
+  type StagedFile,
+} from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { stagedRelation } from "../engine/index.ts";
 import { leakageChecks } from "../feed/leakage.ts";
+import { nearChecks, originOf } from "../feed/near-checks.ts";
 import { measureChecks, quarantineSelect, type PlannedCheck } from "../quality/index.ts";
-import type { Flow } from "./flow.ts";
+import type { Flow, SplitSpec } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { planFlowChecks } from "./checks.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
@@ -88,6 +97,7 @@ export async function audit(
     const relations = [await relationOf(lake, files, plan.output)];
     if (context.previous !== undefined) relations.unshift(await dataset!.relation());
     leakage.push(...(await leakageChecks(flow.split, { relations, columns: plan.output, key: plan.key }, engine)));
+    leakage.push(...(await nearDuplicates(lake, flow.split, flow.split.leakage, plan, relations, signal)));
   }
   // The check of the key that every merge has is news only when it found something.
   checks = checks.filter((result, index) => index < flow.checks.length || result.status !== "passed");
@@ -105,6 +115,27 @@ export async function audit(
     ]),
   );
   return { files, rejectedFiles, rejected, checks, columns, failed };
+}
+
+/** What `split.near` asks for, in the rows that are there already together with those of the run. */
+async function nearDuplicates(
+  lake: LakeHandles,
+  { near, into, key }: SplitSpec,
+  onFail: "warn" | "fail",
+  plan: RunPlan,
+  relations: readonly Sql[],
+  signal?: AbortSignal,
+): Promise<CheckResult[]> {
+  if (near === undefined) return [];
+  const request = {
+    relation: `(${relations.map((relation) => `SELECT * FROM ${relation}`).join(" UNION ALL BY NAME ")})`,
+    columns: plan.output,
+    split: sqlName(into),
+    origin: originOf(plan.key.length > 0 ? plan.key : [key ?? []].flat(), false),
+    folder: lake.scratch,
+    ...(signal ? { signal } : {}),
+  };
+  return (await nearChecks(near, onFail, request, await lake.engine())).map(({ result }) => result);
 }
 
 interface Moved {

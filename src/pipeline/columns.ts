@@ -1,5 +1,6 @@
 import { isMillraceError, MillraceError, sqlName, suggestion, type Column } from "../core/index.ts";
 import { emptyRelation } from "../engine/index.ts";
+import { verifyNear } from "../feed/near-checks.ts";
 import { splitExpression } from "../feed/split.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -89,6 +90,7 @@ export async function flowColumns(
     }
     // Asks for the expression once, so that a wrong column is found before anything is read.
     splitExpression(flow.split, columns, flow.key ?? []);
+    verifyNear(flow.split.near ?? [], columns);
     columns.push({ name: flow.split.into, type: "string", doc: "train, validation or test" });
   }
   for (const name of flow.key ?? []) {

@@ -34,7 +34,7 @@ export interface FeatureSide extends JoinSide {
 const place = "((file_index::BIGINT << 40) + file_row_number)";
 
 /** Files between steps are read once or twice and then removed. */
-export const stepFormat = "FORMAT parquet, COMPRESSION lz4";
+export const stepFormat = "FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE_BYTES '16MB'";
 
 const fileRelation = (path: string): Sql => `read_parquet([${sqlString(path)}])`;
 

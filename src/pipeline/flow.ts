@@ -87,6 +87,41 @@ export const checkSchema = z.looseObject({
 });
 export type CheckSpec = z.output<typeof checkSchema>;
 
+/** Which columns make rows of two splits alike, though not equal. */
+const nearSchema = z.union([
+  z.strictObject({
+    text: z
+      .union([z.string(), z.array(z.string()).min(1)])
+      .describe("Column or columns of text that are compared, letter case and punctuation aside."),
+    similarity: z
+      .number()
+      .min(0.5)
+      .max(1)
+      .default(0.8)
+      .describe("Texts are near when so great a share of their pieces of five characters is the same. Default 0.8."),
+  }),
+  z.strictObject({
+    numbers: z.array(z.string()).min(1).describe("Columns of numbers that are compared together."),
+    distance: z
+      .number()
+      .positive()
+      .max(1)
+      .default(0.01)
+      .describe("Rows are near when no column differs by more than so many standard deviations. Default 0.01."),
+  }),
+  z.strictObject({
+    hash: z.string().describe("Column of 64-bit perceptual hashes, such as `phash` of images."),
+    bits: z
+      .number()
+      .int()
+      .min(0)
+      .max(12)
+      .default(4)
+      .describe("Images are near when at most so many bits differ. Default 4."),
+  }),
+]);
+export type NearSpec = z.output<typeof nearSchema>;
+
 export const splitSchema = z.strictObject({
   train: z
     .number()
@@ -120,7 +155,13 @@ export const splitSchema = z.strictObject({
   leakage: z
     .enum(["warn", "fail", "off"])
     .default("fail")
-    .describe("What to do when a group or an exact duplicate is in two splits. Default `fail`."),
+    .describe("What to do when a group, an exact duplicate or what `near` finds is in two splits. Default `fail`."),
+  near: z
+    .array(nearSchema)
+    .optional()
+    .describe(
+      "Near-duplicates to look for before a version is made, too: `{ text }`, `{ numbers }`, `{ hash }`. Default: none.",
+    ),
 });
 export type SplitSpec = z.output<typeof splitSchema>;
 

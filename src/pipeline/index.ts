@@ -27,6 +27,7 @@ import { openHandles, type LakeConfig } from "./lake.ts";
 import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
 import { previewDataset, queryLake, type Rows } from "./query.ts";
 import type { Feed, FeedOptions } from "../feed/feed.ts";
+import { reportLeakage, type LeakageOptions, type LeakageReport } from "./leakage.ts";
 import { reportFolds, type FoldReport } from "./fold-report.ts";
 import type { Selection } from "./folds.ts";
 import { feedDatasets, type FeedReference } from "./feed.ts";
@@ -61,6 +62,7 @@ export type { FeedBatch, FeedColumn } from "../feed/batch.ts";
 export type { FeedReference } from "./feed.ts";
 export type { FoldReport } from "./fold-report.ts";
 export type { Selection } from "./folds.ts";
+export type { LeakageOptions, LeakageReport } from "./leakage.ts";
 export type { FeaturesChoice, FeaturesExport, FeaturesExportOptions } from "./features.ts";
 export type { GetOptions, Lookup, LookupResult } from "../lookup/lookup.ts";
 export type { LookupOptions } from "./lookup.ts";
@@ -98,6 +100,8 @@ export interface Lake extends AsyncDisposable {
   /** The content of an asset by the `object` of its row. Throws `not-found`, and `usage` for a path that is none. */
   asset(object: string): Promise<Uint8Array>;
   export(reference: string, options: ExportOptions): Promise<ExportReport>;
+  /** What of one split is in another: groups, copies, and near-duplicates of text, numbers and perceptual hashes. */
+  leakage(reference: string, options?: LeakageOptions): Promise<LeakageReport>;
   /** How many rows each fold of a cross-validation has. */
   folds(reference: string, options: { folds: number; gap?: string; signal?: AbortSignal }): Promise<FoldReport>;
   /** The verdicts of the run that made the version, a profile of its columns, and the newest `history` versions up to it, oldest first. */
@@ -180,6 +184,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       if (/^[\w-]+\/assets\/[0-9a-f]{2}\/[\w-]+$/.test(object)) return lake.store.read(object);
       throw new MillraceError("usage", `\`${object}\` is not the \`object\` of an asset`);
     },
+    leakage: (reference, options) => reading(() => reportLeakage(lake, reference, options)),
     folds: (reference, options) => reading(() => reportFolds(lake, reference, options)),
     export: (reference, options) => reading(() => exportDataset(lake, reference, options)),
     quality: (reference, { history = 0 } = {}) =>

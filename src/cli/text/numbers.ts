@@ -56,6 +56,12 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * durationUnits[match[2]!]!;
 }
 
+/** `0.01`, not negative. Throws `usage`. */
+export function parseAmount(text: string): number {
+  if (/^\d+(\.\d+)?(e-?\d+)?$/.test(text)) return Number(text);
+  throw new MillraceError("usage", `\`${text}\` is not a number`, { hint: "write a number such as `0.01`" });
+}
+
 /** Throws `usage`. */
 export function parseCount(text: string): number {
   const value = Number(text);

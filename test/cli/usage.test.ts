@@ -144,7 +144,15 @@ test("schema prints the JSON schema that editors use", async () => {
   const { code, stdout } = await millrace(folder, ["schema"]);
   expect(code).toBe(0);
   const schema = JSON.parse(stdout) as { properties: object };
-  expect(Object.keys(schema.properties)).toEqual(["store", "connections", "flows", "features", "lookup", "cache", "engine"]);
+  expect(Object.keys(schema.properties)).toEqual([
+    "store",
+    "connections",
+    "flows",
+    "features",
+    "lookup",
+    "cache",
+    "engine",
+  ]);
 });
 
 test("init does not write over what is there", async () => {

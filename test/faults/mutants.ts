@@ -72,6 +72,21 @@ export const mutants = {
     ],
     without: "an fsync that failed fails the write",
   },
+  "silence-of-postgres": {
+    file: "sources/postgres/read.ts",
+    edits: [
+      [
+        "setTimeout(() => copy.fail(tooQuiet(settings)), settings.readTimeoutMs)",
+        "setTimeout(() => tooQuiet(settings), 1)",
+      ],
+    ],
+    without: "a PostgreSQL server that stands still is noticed",
+  },
+  "silence-of-mysql": {
+    file: "sources/mysql/session.ts",
+    edits: [["if (result.packets === heard) {", "if (result.packets < 0) {"]],
+    without: "a MySQL server that stands still is noticed",
+  },
   "gc-ignores-runs": {
     file: "pipeline/index.ts",
     edits: [["protect: (path) => belongsToRun(path) ||", "protect: (path) => belongsToRun(path) === undefined ||"]],

@@ -14,6 +14,8 @@ export interface Trouble {
   dropAnswerAfter?: number;
   /** Called once, when the server has sent so many bytes. */
   at?: { bytes: number; call: () => void };
+  /** Called once, before the client's request number `number` that has this text is passed on; 1 is the first. */
+  atRequest?: { text: string; number: number; call: () => void };
 }
 
 /** A relay in front of a TCP server. */
@@ -29,7 +31,7 @@ export interface Proxy extends AsyncDisposable {
 
 export async function startProxy(port: number, host = "127.0.0.1"): Promise<Proxy> {
   let trouble: Trouble = {};
-  let [passed, sent, fired, called] = [0, 0, 0, false];
+  let [passed, sent, fired, called, asked] = [0, 0, 0, false, 0];
   const sockets = new Set<Socket>();
 
   const server = createServer((client) => {
@@ -62,6 +64,11 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
     client.on("data", (bytes) => {
       if (gone) return;
       sent += bytes.length;
+      const { atRequest } = trouble;
+      if (atRequest !== undefined && bytes.includes(atRequest.text) && ++asked === atRequest.number) {
+        fired++;
+        atRequest.call();
+      }
       pass(client, upstream, bytes);
       if (trouble.dropAnswerAfter !== undefined && sent > trouble.dropAnswerAfter) {
         strike();
@@ -103,7 +110,7 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
     port: (server.address() as AddressInfo).port,
     set(next) {
       trouble = next ?? {};
-      [passed, sent, fired, called] = [0, 0, 0, false];
+      [passed, sent, fired, called, asked] = [0, 0, 0, false, 0];
     },
     passed: () => passed,
     fired: () => fired,

@@ -23,6 +23,8 @@ export interface Mariadb extends AsyncDisposable {
   query(sql: string): Promise<RowDataPacket[]>;
   /** Runs statements in order as root. */
   run(...statements: string[]): Promise<void>;
+  /** The server: its process id. */
+  processes(): number[];
   /** SIGKILL, as a power cut would. */
   kill(): Promise<void>;
   /** Starts again on the same data and port. */
@@ -165,6 +167,7 @@ export async function startMariadb(settings: readonly string[] = []): Promise<Ma
     run: async (...statements) => {
       for (const statement of statements) await query(statement);
     },
+    processes: () => (child?.pid === undefined ? [] : [child.pid]),
     kill: () => end("SIGKILL"),
     start,
     restart: async () => {

@@ -30,6 +30,8 @@ export interface Postgres extends AsyncDisposable {
   log(): Promise<string>;
   /** Runs statements as superuser in the database `shop`; the rows of the last one, every value as text. */
   query(sql: string, parameters?: readonly unknown[]): Promise<Record<string, string | null>[]>;
+  /** The server, then its backends: process ids. */
+  processes(): number[];
   /** SIGKILL to the server and all its backends, as a power cut would. */
   kill(): Promise<void>;
   /** Starts again on the same data and port. */
@@ -206,6 +208,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     ca,
     log: () => readFile(logFile, "utf8"),
     query,
+    processes: () => (child?.pid === undefined ? [] : [child.pid, ...childrenOf(child.pid)]),
     kill: () => end("SIGKILL"),
     start,
     restart: async () => {

@@ -32,6 +32,11 @@ export const registry: Registry = {
     },
   },
   sinks: {
+    "postgres": {
+      title: "PostgreSQL",
+      summary: "A table for each published dataset, swapped or merged in one transaction with a record of its version.",
+      load: async () => (await import("./sinks/postgres/index.ts")).default,
+    },
   },
   enrichers: {
   },

@@ -6,11 +6,14 @@ export interface VersionRows {
   dataset: string;
   /** Number of the version: with `dataset` it names these rows for ever. */
   version: number;
+  /** The run that made it, when one did. */
+  run?: string;
   columns: readonly Column[];
   rows: number;
   /**
    * CSV (header line, RFC 4180, null is an empty unquoted field, the empty string is `""`) or NDJSON, in the engine's notation:
    * times as ISO 8601, binary as hexadecimal, nested values as JSON; 64-bit integers and decimals exact.
+   * Inside of JSON a decimal, NaN and the infinities may be text, because JSON numbers would lose them.
    */
   bytes(options: { format: "csv" | "ndjson"; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
   /** Columns in Arrow layout. Decimals, dates, times and uuids are text in the engine's notation. */

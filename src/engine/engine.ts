@@ -86,4 +86,6 @@ export interface Engine extends EngineView, AsyncDisposable {
   write(select: Sql, request: Omit<LandRequest, "payload" | "format" | "select" | "onProgress">): Promise<StagedFile[]>;
   /** The rows of a SELECT → one file of any format: `copy` holds the options of COPY … TO. Returns the number of rows. */
   export(select: Sql, file: string, copy: string, signal?: AbortSignal): Promise<number>;
+  /** The same as bytes, pulled; nothing is kept on disk. */
+  exportStream(select: Sql, copy: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
 }

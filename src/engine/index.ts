@@ -3,6 +3,7 @@ import { streamBatches } from "./batches.ts";
 import { castSelect, columnsOf, copyToParquet } from "./copy.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
 import { engineError } from "./errors.ts";
+import { exportStream } from "./export-stream.ts";
 import { land } from "./land.ts";
 import { openSession } from "./session.ts";
 import { emptyRelation } from "./types.ts";
@@ -76,6 +77,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
         const reader = await connection.runAndReadAll(`COPY (${select}) TO ${sqlString(file)} (${copy})`);
         return Number(reader.getRows()[0]![0]);
       }, signal),
+    exportStream: (select, copy, signal) => exportStream(session, select, copy, signal),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
 }

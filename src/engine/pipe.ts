@@ -14,7 +14,7 @@ const run = promisify(execFile);
  * A query that waits for its pipe holds one of the few threads that all file access of the process shares (four, unless
  * `UV_THREADPOOL_SIZE` says more). Half of them leave room for whatever the streams themselves need to make progress.
  */
-const takeTurn = limitConcurrency(Math.max(1, Math.floor((Number(process.env["UV_THREADPOOL_SIZE"]) || 4) / 2)));
+export const takeTurn = limitConcurrency(Math.max(1, Math.floor((Number(process.env["UV_THREADPOOL_SIZE"]) || 4) / 2)));
 
 export interface PipeResult<T> {
   result: T;

@@ -10,25 +10,31 @@ export function recordExpression(columns: readonly Column[]): Sql {
   return `CAST(to_json({${fields.join(", ")}}) AS VARCHAR)`;
 }
 
-function jsonValue(value: Sql, type: DataType, depth = 0): Sql {
+/** How values are written for other systems: as `recordExpression` does, but binary as hexadecimal. */
+export function plainJson(value: Sql, type: DataType): Sql {
+  return jsonValue(value, type, 0, true);
+}
+
+function jsonValue(value: Sql, type: DataType, depth = 0, hex = false): Sql {
   if (typeof type === "string") {
+    if (hex && type === "binary") return `lower(hex(${value}))`;
     if (parseDecimal(type) !== undefined) return `CAST(${value} AS VARCHAR)`;
     if (type !== "float" && type !== "double") return value;
     return `CASE WHEN isfinite(${value}) THEN to_json(${value}) ELSE to_json(CAST(${value} AS VARCHAR)) END`;
   }
-  if (!holds(type, needsText)) return value;
+  if (!holds(type, hex ? (one) => needsText(one) || one === "binary" : needsText)) return value;
   switch (type.type) {
     case "list":
-      return `list_transform(${value}, lambda x${depth}: ${jsonValue(`x${depth}`, type.element, depth + 1)})`;
+      return `list_transform(${value}, lambda x${depth}: ${jsonValue(`x${depth}`, type.element, depth + 1, hex)})`;
     case "struct": {
       const fields = type.fields.map(
         (field) =>
-          `${sqlName(field.name)}: ${jsonValue(`struct_extract(${value}, ${sqlString(field.name)})`, field.type, depth)}`,
+          `${sqlName(field.name)}: ${jsonValue(`struct_extract(${value}, ${sqlString(field.name)})`, field.type, depth, hex)}`,
       );
       return `CASE WHEN ${value} IS NOT NULL THEN {${fields.join(", ")}} END`;
     }
     case "map":
-      return `map(map_keys(${value}), list_transform(map_values(${value}), lambda x${depth}: ${jsonValue(`x${depth}`, type.value, depth + 1)}))`;
+      return `map(map_keys(${value}), list_transform(map_values(${value}), lambda x${depth}: ${jsonValue(`x${depth}`, type.value, depth + 1, hex)}))`;
   }
 }
 

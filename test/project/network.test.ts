@@ -27,7 +27,7 @@ const allowed: Record<string, string> = {
   "sandbox/child.ts": "takes the network away from parsers",
   "engine/pipe.ts": "writes to named pipes",
   "sources/mysql/": "speaks the protocol of its database",
-  "sources/postgres/": "speaks the protocol of its database",
+  "protocols/": "speak the protocols of databases that a configuration names",
   "stores/s3/": "the SDK speaks to the store",
 };
 

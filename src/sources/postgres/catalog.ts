@@ -1,4 +1,4 @@
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 
 /** A type as `pg_type` has it. */
 export interface PgType {

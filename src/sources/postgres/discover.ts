@@ -2,7 +2,7 @@ import type { Column, StreamInfo } from "../../core/index.ts";
 import { loadTypes, type TypeCatalog } from "./catalog.ts";
 import { isCursorType } from "./cursor-types.ts";
 import { listRelations, loadFacts, streamName, type RelationColumn, type RelationFacts } from "./relations.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 import { mapType } from "./types.ts";
 
 /** Relations whose columns are asked for at once: a database may have a hundred thousand. */

@@ -15,9 +15,9 @@ import { measureSubject } from "./measure.ts";
 import { planParts } from "./plan.ts";
 import { copyCsv } from "./read.ts";
 import { listNames, streamName } from "./relations.ts";
-import { openSession, placed, type Session } from "./session.ts";
+import { openSession, placed, type Session } from "../../protocols/postgres/session.ts";
 import type { Options } from "./options.ts";
-import { settingsOf } from "./settings.ts";
+import { settingsOf } from "../../protocols/postgres/settings.ts";
 import { partSelect, type PartSpec } from "./slice.ts";
 import { asLockConflict, beginSnapshot, joinSnapshot, snapshotGone, type Snapshot } from "./snapshot.ts";
 import { encodingsOf, findSubject, planColumns, type Subject } from "./subject.ts";
@@ -27,7 +27,7 @@ const maximumSnapshots = 4;
 
 /** Connects on first use. Throws `config` for options that do not fit together. */
 export async function open(options: Options, context: SourceContext): Promise<Source> {
-  const settings = await settingsOf(options, context);
+  const settings = await settingsOf(options, context, "read");
   const { schemas } = options;
   /** Sessions whose open transaction holds a snapshot, by its id, the oldest first. */
   const holders = new Map<string, Session>();
@@ -35,7 +35,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
   const sessions = new Set<Session>();
   const idle: Session[] = [];
   const subjects = new Map<string, Subject>();
-  const limitReaders = limitConcurrency(settings.connections);
+  const limitReaders = limitConcurrency(options.connections);
   let disposed = false;
 
   const connect = async (signal?: AbortSignal): Promise<Session> => {

@@ -8,7 +8,7 @@ import {
   type SqlPosition,
 } from "../sql/index.ts";
 import { cursorLiteral, cursorType, lagStart } from "./cursor-types.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 import type { Slice } from "./slice.ts";
 import { rowHash, type Subject, type SubjectColumn } from "./subject.ts";
 

@@ -1,7 +1,7 @@
 import { parseDecimal, type Column, type ColumnFacts, type Cursor } from "../../core/index.ts";
 import { fromCursor } from "../sql/index.ts";
 import { cursorLiteral, cursorType } from "./cursor-types.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 import type { Subject, SubjectColumn } from "./subject.ts";
 
 /** Columns measured by one statement: the server allows 1,664 expressions. */

@@ -1,5 +1,5 @@
 import type { Relation } from "./relations.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 import type { PageRange } from "./slice.ts";
 
 /** A table that is stored in pages, or a partition of one. */

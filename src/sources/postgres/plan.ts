@@ -2,7 +2,7 @@ import type { Cursor, Part, Plan, ReadRequest } from "../../core/index.ts";
 import { toCursor } from "../sql/index.ts";
 import { planIncrement } from "./incremental.ts";
 import { pageGroups } from "./pages.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 import { partSelect, toSpec, type PartSpec, type Slice } from "./slice.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { planColumns, type Subject } from "./subject.ts";

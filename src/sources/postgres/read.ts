@@ -1,8 +1,8 @@
 import { MillraceError, throwIfAborted } from "../../core/index.ts";
 import { CopyOut } from "./copy-out.ts";
-import { postgresError } from "./errors.ts";
-import type { Session } from "./session.ts";
-import type { Settings } from "./settings.ts";
+import { postgresError } from "../../protocols/postgres/errors.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
+import type { Settings } from "../../protocols/postgres/settings.ts";
 
 export interface CopyRead {
   settings: Settings;

@@ -1,6 +1,6 @@
 import { MillraceError, suggestion } from "../../core/index.ts";
 import { formatStreamName, parseStreamName, postgresNames, quoteName, quotePath } from "../sql/index.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 
 export type RelationKind = "table" | "partitioned" | "view" | "materialized-view" | "foreign";
 

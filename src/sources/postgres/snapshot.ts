@@ -1,7 +1,7 @@
 import { MillraceError } from "../../core/index.ts";
 import type { Relation } from "./relations.ts";
 import { relationSql } from "./relations.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 
 /** One moment of the database that other connections can join as long as the transaction that exported it is open. */
 export interface Snapshot {

@@ -3,7 +3,7 @@ import { MillraceError, suggestion, type Column, type Encoding, type ReadRequest
 import { postgresNames, quoteName, wrapQuery } from "../sql/index.ts";
 import { loadTypes, type TypeCatalog } from "./catalog.ts";
 import { findRelation, loadFacts, relationSql, streamName, type Relation, type RelationColumn } from "./relations.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../../protocols/postgres/session.ts";
 import { mapType, overrideType, type Mapping } from "./types.ts";
 
 /** Options of a stream: `from.options` of a flow. */

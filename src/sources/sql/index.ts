@@ -1,2 +1,2 @@
-export * from "./names.ts";
+export * from "../../protocols/sql/names.ts";
 export * from "./position.ts";

@@ -35,7 +35,7 @@ function sessionSettings(settings: Settings): [string, string][] {
     ["bytea_output", "hex"],
     ["extra_float_digits", "3"],
     ["standard_conforming_strings", "on"],
-    ["default_transaction_read_only", "on"],
+    ["default_transaction_read_only", settings.purpose === "read" ? "on" : "off"],
     ["idle_in_transaction_session_timeout", "0"],
     ["idle_session_timeout", "0"],
     ["transaction_timeout", "0"],

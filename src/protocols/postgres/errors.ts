@@ -62,6 +62,27 @@ const meanings: Record<string, Meaning> = {
   XX002: { code: "corrupt", hint: "an index of the server is damaged: `REINDEX` it" },
 };
 
+/** What is meant where we write. */
+const writeMeanings: Record<string, Meaning> = {
+  "22": { code: "value", hint: "leave the column out or change it with the `transform` of the flow" },
+  "23502": { code: "value", hint: "a column of the key is null in some row; name another --key" },
+  "23505": { code: "value", hint: "two rows have the same key; name the columns that tell rows apart with --key" },
+  "21000": { code: "value", hint: "two rows have the same key; name the columns that tell rows apart with --key" },
+  "23503": { code: "conflict", hint: "a foreign key of another table refers to rows that would go" },
+  "25006": { code: "config", hint: "the server is a standby or read-only: connect to the primary" },
+  "2BP01": { code: "conflict", hint: "drop what depends on it, or publish to another --target" },
+  "42501": { code: "permission", hint: "the role needs USAGE and CREATE on the schema, and must own its tables" },
+  "42703": { code: "not-found" },
+  "42P01": { code: "not-found" },
+  "53100": { code: "full", temporary: true, hint: "free space on the server; what was there before stays" },
+  "54000": { code: "limit", hint: "keys of PostgreSQL have at most some 2700 bytes; name another --key" },
+  "55P03": {
+    code: "timeout",
+    temporary: true,
+    hint: "somebody uses the table, or publishes to it: see `pg_locks` and `pg_blocking_pids()`; or raise `lockTimeoutMs`",
+  },
+};
+
 /** Of the network and of TLS, by the code that Node.js puts on the error. */
 const networkMeanings: Record<string, Meaning> = {
   ECONNREFUSED: { code: "unreachable", temporary: true, hint: "is the server running, and are host and port right?" },
@@ -74,7 +95,8 @@ const certificateErrors =
 
 /** Whatever `pg`, the server or the network threw, as one error that says what failed, on what, and what mends it. */
 export function postgresError(error: unknown, settings: Settings, where: ErrorPlace = {}): MillraceError {
-  const place = { connection: settings.connection, source: "postgres", ...where };
+  const kind = settings.purpose === "read" ? { source: "postgres" } : {};
+  const place = { connection: settings.connection, ...kind, ...where };
   if (isMillraceError(error)) return error.at(place);
   const make = (message: string, { code, temporary, hint }: Meaning): MillraceError =>
     new MillraceError(code, message, {
@@ -109,7 +131,7 @@ export function postgresError(error: unknown, settings: Settings, where: ErrorPl
     const reason = system === undefined ? "" : ` (${system})`;
     return make(`the connection to ${address} was lost${reason}`, { code: "unreachable", temporary: true });
   }
-  return make(`reading from ${address} failed: ${text}`, { code: "internal" });
+  return make(`working with ${address} failed: ${text}`, { code: "internal" });
 }
 
 function isServerError(error: unknown): error is ServerError {
@@ -137,7 +159,11 @@ function fromServer(error: ServerError, settings: Settings, make: Make): Millrac
     const hint = "raise `statementTimeoutMs`, or read less at once with a smaller `part_bytes`";
     return make("the server ended the statement at its time limit", { code: "timeout", temporary: true, hint });
   }
-  const meaning = meanings[error.code] ?? meanings[error.code.slice(0, 2)] ?? { code: "internal" };
+  const writing = settings.purpose === "write" ? writeMeanings : {};
+  const meaning = writing[error.code] ??
+    writing[error.code.slice(0, 2)] ??
+    meanings[error.code] ??
+    meanings[error.code.slice(0, 2)] ?? { code: "internal" };
   const hint = meaning.hint ?? error.hint;
   return make(`PostgreSQL says: ${message} (${error.code})`, { ...meaning, ...(hint === undefined ? {} : { hint }) });
 }

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { MillraceError, registerSecret, suggestion, type SourceContext } from "../../core/index.ts";
-import type { Options } from "./options.ts";
+import { MillraceError, registerSecret, suggestion } from "../../core/index.ts";
+import type { ConnectionOptions } from "./options.ts";
 
-export type SslMode = NonNullable<Options["ssl"]>;
+export type SslMode = NonNullable<ConnectionOptions["ssl"]>;
 
 /** Where and as whom to connect: `url` and the single options brought together. */
 export interface Settings {
@@ -18,7 +18,8 @@ export interface Settings {
   certificate: string | undefined;
   key: string | undefined;
   applicationName: string;
-  connections: number;
+  /** `read`: sessions are read-only. */
+  purpose: "read" | "write";
   connectTimeoutMs: number;
   statementTimeoutMs: number;
   lockTimeoutMs: number;
@@ -29,7 +30,11 @@ const sslModes: readonly string[] = ["disable", "prefer", "require", "verify-ca"
 const urlParameters = ["sslmode", "sslrootcert", "application_name", "host"];
 
 /** Reads the files of certificates, and nothing else. Throws `config`; what it throws never holds the URL. */
-export async function settingsOf(options: Options, context: SourceContext): Promise<Settings> {
+export async function settingsOf(
+  options: ConnectionOptions,
+  context: { connection: string; folder: string },
+  purpose: Settings["purpose"],
+): Promise<Settings> {
   const url = options.url === undefined ? undefined : parseUrl(options.url);
   const password = url?.password ?? options.password;
   if (options.url !== undefined) registerSecret(options.url);
@@ -52,7 +57,7 @@ export async function settingsOf(options: Options, context: SourceContext): Prom
     certificate,
     key,
     applicationName: url?.applicationName ?? "millrace",
-    connections: options.connections,
+    purpose,
     connectTimeoutMs: options.connectTimeoutMs,
     statementTimeoutMs: options.statementTimeoutMs,
     lockTimeoutMs: options.lockTimeoutMs,
@@ -93,7 +98,7 @@ function parseUrl(text: string): UrlSettings {
     throw new MillraceError("config", `\`url\` begins with \`${url.protocol}\` and not with \`postgres:\``, { hint });
   }
   if (settings.host?.includes(",")) {
-    throw new MillraceError("config", "`url` names several hosts", { hint: "name the one to read from" });
+    throw new MillraceError("config", "`url` names several hosts", { hint: "name the one to connect to" });
   }
   for (const [name, value] of url.searchParams) {
     if (name === "sslmode") {

@@ -92,6 +92,8 @@ export type {
   LookupResult,
   LeakageOptions,
   LeakageReport,
+  Publication,
+  PublishOptions,
   ReplayOptions,
   Rows,
   RunOptions,

@@ -5,7 +5,7 @@ import { capabilityFacts, optionFacts } from "../../src/config/facts.ts";
 import { moduleKinds } from "../../src/config/find.ts";
 import { schemaAt } from "../../src/config/problems.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { checkSchema } from "../../src/pipeline/flow.ts";
+import { checkSchema, publishSchema } from "../../src/pipeline/flow.ts";
 import type { FoundModule } from "./modules.ts";
 import { generatedMark, markdownTable } from "./text.ts";
 
@@ -66,6 +66,7 @@ function configurationPage(): string {
     ["Features", at("features", "*")],
     ["Features: from", at("features", "*", "from", "0")],
     ["Lookup", at("lookup", "*")],
+    ["Publish", publishSchema],
     ["Engine", at("engine")],
   ];
   const parts = [

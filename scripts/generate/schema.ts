@@ -73,7 +73,11 @@ export function editorSchema(modules: readonly FoundModule[]): Json {
     ...properties["connections"],
     additionalProperties: {
       type: "object",
-      anyOf: [choice("source", of("sources"), {}, true), choice("store", of("stores"), {}, true)],
+      anyOf: [
+        choice("source", of("sources"), {}, true),
+        choice("store", of("stores"), {}, true),
+        choice("sink", of("sinks"), {}, true),
+      ],
     },
   };
   properties["engine"] = { ...jsonOf(engineSchema), description: properties["engine"]!["description"] };

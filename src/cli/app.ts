@@ -37,7 +37,7 @@ export const routes = buildRouteMap({
       loader: () => import("./commands/list.ts"),
       parameters: {
         flags: globalFlags,
-        positional: atMostOne("kind", "sources, stores, formats or checks (default: all)"),
+        positional: atMostOne("kind", "sources, stores, sinks, formats or checks (default: all)"),
       },
       docs: { brief: "List the modules there are" },
     }),
@@ -47,7 +47,10 @@ export const routes = buildRouteMap({
         flags: globalFlags,
         positional: {
           kind: "tuple",
-          parameters: [argument("kind", "source, store, format or check"), argument("name", "Name of the module")],
+          parameters: [
+            argument("kind", "source, store, sink, format or check"),
+            argument("name", "Name of the module"),
+          ],
         },
       },
       docs: { brief: "Show what a module does, its options and examples" },
@@ -207,6 +210,25 @@ export const routes = buildRouteMap({
         positional: one("dataset", reference),
       },
       docs: { brief: "Write a version as files of another format" },
+    }),
+    publish: buildCommand({
+      loader: () => import("./commands/publish.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          to: textFlag("connection", "Sink to publish to (default: those of the flow)"),
+          key: textFlag("a,b", "Columns that identify a row (default: those of the flow)"),
+          mode: {
+            kind: "enum",
+            values: ["replace", "merge"],
+            optional: true,
+            brief: "The copy becomes the version, or rows with other keys stay (default replace)",
+          },
+          target: textFlag("name", "Table, key prefix or collection (default: the name of the dataset)"),
+        },
+        positional: one("dataset", reference),
+      },
+      docs: { brief: "Copy a version into a database, all at once; safe to repeat" },
     }),
     replay: buildCommand({
       loader: () => import("./commands/replay.ts"),

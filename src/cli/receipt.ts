@@ -51,8 +51,10 @@ function headline(output: Output, report: RunReport): string {
 /** The receipt of a run: what came in, where it went, what the checks say, where to look next. */
 export function receipt(output: Output, report: RunReport): string {
   const lines = [headline(output, report)];
-  if (report.status === "unchanged" && report.read === 0)
-    return lines.concat(report.warnings.map((text) => `  ! ${escapeData(text)}`)).join("\n");
+  if (report.status === "unchanged" && report.read === 0) {
+    const warnings = report.warnings.map((text) => `  ! ${escapeData(text)}`);
+    return [...lines, ...warnings, ...publicationLines(output, report)].join("\n");
+  }
   const rate = report.seconds > 0 && report.bytesRead > 0 ? `, ${bytes(report.bytesRead / report.seconds)}/s` : "";
   const amounts: [string, number, string][] = [
     ["read", report.read, `${bytes(report.bytesRead)} in ${seconds(report.seconds)}${rate}`],
@@ -83,7 +85,23 @@ export function receipt(output: Output, report: RunReport): string {
   }
   lines.push(...checkLines(output, report.checks));
   for (const warning of report.warnings) lines.push(`  ${paint(output, "yellow", "!")} ${escapeData(warning)}`);
+  lines.push(...publicationLines(output, report));
   return lines.join("\n");
+}
+
+/** One line a copy: where it is, and whether it is the version. */
+function publicationLines(output: Output, { dataset, publications = [] }: RunReport): string[] {
+  return publications.flatMap((copy) => {
+    const place = `${escapeData(copy.connection)}: ${escapeData(copy.target)}`;
+    if (copy.error !== undefined) {
+      return [
+        `  ${paint(output, "red", "✗")} ${place}  not published: ${escapeData(copy.error.message)}`,
+        `    try: ${escapeData(copy.error.hint ?? `millrace publish ${dataset} --to ${copy.connection}`)}`,
+      ];
+    }
+    const said = copy.status === "unchanged" ? "is this version already" : `${count(copy.rows)} rows published`;
+    return [`  ${paint(output, "green", "✓")} ${place}  ${said}`];
+  });
 }
 
 /** What to type next. */

@@ -45,6 +45,7 @@ export const storeSchema = z
 export const connectionSchema = z.looseObject({
   source: z.string().optional().describe("Kind of source: see `millrace list sources`."),
   store: z.string().optional().describe("Kind of store: see `millrace list stores`."),
+  sink: z.string().optional().describe("Kind of sink: see `millrace list sinks`."),
 });
 
 /** Keys that mean the same in every check. */
@@ -56,7 +57,7 @@ export const configSchema = z.strictObject({
   connections: z
     .record(nameSchema, connectionSchema)
     .default({})
-    .describe("Named systems to read from. Secrets only as `${env:NAME}` or `${file:path}`."),
+    .describe("Named systems to read from and to publish to. Secrets only as `${env:NAME}` or `${file:path}`."),
   flows: z
     .record(nameSchema, flowSchema)
     .default({})

@@ -31,6 +31,9 @@ export async function validateFlow(
     problems.push({ ...problem, path: [...path, ...problem.path], message: `flow \`${name}\`: ${problem.message}` });
   }
   problems.push(...fromProblems(flow, config, registry, [...path, "from"]));
+  for (const [index, spec] of (flow.publish ?? []).entries()) {
+    problems.push(...publishProblems(flow, spec, config, [...path, "publish", index]));
+  }
   for (const [index, check] of flow.checks.entries()) {
     problems.push(...(await checkProblems(check, [...path, "checks", index], registry)));
   }
@@ -73,6 +76,25 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
     problems.push(unknownName("format", from.format, Object.keys(registry.formats), [...path, "format"]));
   }
   return problems;
+}
+
+function publishProblems(
+  { key }: FlowEntry,
+  spec: NonNullable<FlowEntry["publish"]>[number],
+  { connections }: Config,
+  path: Path,
+): Problem[] {
+  const place = [...path, "connection"];
+  const found = Object.hasOwn(connections, spec.connection) ? connections[spec.connection] : undefined;
+  if (found === undefined) return [unknownName("connection", spec.connection, Object.keys(connections), place)];
+  if (found.sink === undefined) {
+    const hint = "`millrace list sinks` shows where copies can be published to";
+    return [{ path: place, message: `the connection \`${spec.connection}\` is not a sink`, hint }];
+  }
+  if (spec.mode !== "merge" || (spec.key ?? key) !== undefined) return [];
+  return [
+    { path: [...path, "mode"], message: "`mode` is `merge`, but `key` does not say which columns identify a row" },
+  ];
 }
 
 async function checkProblems(check: CheckEntry, path: Path, registry: Registry): Promise<Problem[]> {

@@ -9,9 +9,9 @@ import { unknownName, validateFlow } from "./validate-flow.ts";
 
 type Options = Record<string, unknown>;
 
-/** A configured source or store, with the module's own schema of its options. */
+/** A configured source, store or sink, with the module's own schema of its options. */
 export interface ModuleSpec {
-  kind: "source" | "store";
+  kind: "source" | "store" | "sink";
   type: string;
   options: Options;
   schema: z.ZodType;
@@ -59,9 +59,11 @@ async function validateModule(
   registry: Registry,
   problems: Problem[],
 ): Promise<ModuleSpec | undefined> {
-  const entries: Record<string, RegistryEntry<{ options: z.ZodType }>> = kind === "source"
-    ? registry.sources
-    : registry.stores;
+  const entries: Record<string, RegistryEntry<{ options: z.ZodType }>> = {
+    source: registry.sources,
+    store: registry.stores,
+    sink: registry.sinks,
+  }[kind];
   const entry = Object.hasOwn(entries, type) ? entries[type] : undefined;
   if (entry === undefined) {
     problems.push(unknownName(kind, type, Object.keys(entries), namePath));
@@ -90,24 +92,27 @@ function withoutReferences(problems: Problem[], options: Options, base: Path): P
 
 async function validateConnection(
   name: string,
-  { source, store, ...options }: Config["connections"][string],
+  { source, store, sink, ...options }: Config["connections"][string],
   registry: Registry,
   problems: Problem[],
 ): Promise<ModuleSpec | undefined> {
   const path = ["connections", name];
+  if (sink !== undefined && source === undefined && store === undefined) {
+    return validateModule("sink", sink, options, [path, [...path, "sink"]], registry, problems);
+  }
   const takesStore =
     source !== undefined && Object.hasOwn(registry.sources, source) && (await readsStores(registry, source));
-  if (source !== undefined && (store === undefined || takesStore)) {
+  if (sink === undefined && source !== undefined && (store === undefined || takesStore)) {
     const all = store === undefined ? options : { ...options, store };
     return validateModule("source", source, all, [path, [...path, "source"]], registry, problems);
   }
-  if (store !== undefined && source === undefined) {
+  if (sink === undefined && store !== undefined && source === undefined) {
     return validateModule("store", store, options, [path, [...path, "store"]], registry, problems);
   }
   problems.push({
     path,
-    message: `\`connections.${name}\` must have either \`source\` or \`store\``,
-    hint: "`millrace list sources` shows what can be read",
+    message: `\`connections.${name}\` must have one of \`source\`, \`store\` and \`sink\``,
+    hint: "`millrace list` shows what there is",
   });
   return undefined;
 }

@@ -8,6 +8,8 @@ export interface VersionRows {
   version: number;
   /** The run that made it, when one did. */
   run?: string;
+  /** How many erasures have been through the dataset: rows of the version may be gone since a copy with a smaller number. Default 0. */
+  erasures?: number;
   columns: readonly Column[];
   rows: number;
   /**
@@ -69,7 +71,7 @@ export interface Sink extends AsyncDisposable {
   /** Reaches the system and proves that it may write there; changes nothing that lasts. */
   check(signal?: AbortSignal): Promise<void>;
   /**
-   * Idempotent: the same version of the same dataset twice is a no-op. Whoever reads the copy meanwhile, or after an
+   * Idempotent: the same version of the same dataset twice (with the same `erasures`) is a no-op. Whoever reads the copy meanwhile, or after an
    * interrupted publish, sees the copy before or the copy after. Throws `value` where a value has no exact place.
    */
   publish(version: VersionRows, request: PublishRequest): Promise<PublishReport>;

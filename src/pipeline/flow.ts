@@ -165,6 +165,27 @@ export const splitSchema = z.strictObject({
 });
 export type SplitSpec = z.output<typeof splitSchema>;
 
+export const publishSchema = z.strictObject({
+  connection: z.string().describe("Name of a configured connection: a sink."),
+  key: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe("Columns that identify a row: what the copy is looked up by. Default: the key of the flow."),
+  mode: z
+    .enum(["replace", "merge"])
+    .default("replace")
+    .describe(
+      "`replace`: the copy is the version. `merge`: its rows take the place of those with the same key, and the others stay. Default `replace`.",
+    ),
+  target: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Table, key prefix or collection of the copy. Default: the name of the dataset."),
+});
+export type PublishSpec = z.output<typeof publishSchema>;
+
 export const flowSchema = z.strictObject({
   from: fromSchema.describe("What to read."),
   into: nameSchema.optional().describe("Dataset to write. Default: the name of the flow."),
@@ -189,6 +210,10 @@ export const flowSchema = z.strictObject({
     ),
   checks: z.array(checkSchema).default([]).describe("Checks, all measured in one scan before the version is made."),
   split: splitSchema.optional().describe("Assign each row to train, validation or test."),
+  publish: z
+    .array(publishSchema)
+    .optional()
+    .describe("Copies in databases, brought up to date after each run. One that fails is made up for by the next run."),
 });
 export type Flow = z.output<typeof flowSchema>;
 

@@ -25,6 +25,7 @@ import {
 } from "./features.ts";
 import { openHandles, type LakeConfig } from "./lake.ts";
 import { openFlowSource, requestOf, verifyFlow } from "./plan.ts";
+import { openSinkConnection, publishDataset, type Publication, type PublishOptions } from "./publish-copy.ts";
 import { previewDataset, queryLake, type Rows } from "./query.ts";
 import type { Feed, FeedOptions } from "../feed/feed.ts";
 import { reportLeakage, type LeakageOptions, type LeakageReport } from "./leakage.ts";
@@ -53,7 +54,8 @@ export {
   type SplitSpec,
 } from "./flow.ts";
 export type { LakeConfig, ResolvedConnection } from "./lake.ts";
-export type { CheckResult, RunProgress, RunReport } from "./report.ts";
+export type { Publication, PublishOptions } from "./publish-copy.ts";
+export type { CheckResult, PublicationOutcome, RunProgress, RunReport } from "./report.ts";
 export type { RunOptions } from "./run.ts";
 export type { Rows } from "./query.ts";
 export type { ExportOptions, ExportReport } from "./export.ts";
@@ -133,6 +135,11 @@ export interface Lake extends AsyncDisposable {
    * `const { rows } = await (await lake.lookup("flights@gold", { key: ["origin"] })).get([["JFK"], ["LAX"]])`.
    */
   lookup(name: string, options?: LookupOptions): Promise<Lookup>;
+  /**
+   * Copies a version into a sink, or into all that the flow of the dataset names; a version that is there already is not written again.
+   * `await lake.publish("flights@gold", { to: "online", key: ["origin"] })`.
+   */
+  publish(reference: string, options?: PublishOptions): Promise<Publication[]>;
   /** Puts mended rejected records through the flow again. */
   replay(flow: string, options?: ReplayOptions): Promise<RunReport>;
 }
@@ -159,6 +166,12 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     catalog: lake.catalog,
     engine: () => lake.engine(),
     async check(connection, signal) {
+      if ((await lake.connection(connection)).kind === "sink") {
+        const { sink } = await openSinkConnection(lake, connection);
+        await using open = sink;
+        await open.check(signal);
+        return;
+      }
       await using source = await lake.source(connection);
       await source.check(signal);
     },
@@ -264,6 +277,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     abandonErase: (name) => abandonErase(lake, name),
     feed: (references, options) => feedDatasets(lake, references, options),
     lookup: (name, options) => openLookup(lake, name, options),
+    publish: (reference, options) => reading(() => publishDataset(lake, reference, options)),
     replay: (flow, options) => reading(() => replayRejected(lake, flow, options)),
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),
   };

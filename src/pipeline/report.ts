@@ -39,6 +39,18 @@ export interface RunReport {
   columns: Record<string, ColumnFacts>;
   splits?: Record<string, number>;
   warnings: string[];
+  /** Copies in sinks, brought up to date after the commit. `error` is set for one that could not be. */
+  publications?: PublicationOutcome[];
+}
+
+export interface PublicationOutcome {
+  connection: string;
+  target: string;
+  status: "published" | "unchanged" | "failed";
+  /** Rows written. */
+  rows: number;
+  seconds: number;
+  error?: { code: string; message: string; hint?: string };
 }
 
 export interface RunProgress {

@@ -5,6 +5,7 @@ import { conclude } from "./conclude.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { datasetOf, isErasedSince, planRun, type Planned } from "./plan.ts";
+import { publishAfter } from "./publish-flow.ts";
 import type { RunProgress, RunReport } from "./report.ts";
 import { cancelRun, type PartResult } from "./runs.ts";
 import { dropStaged, stagePart } from "./stage.ts";
@@ -24,10 +25,15 @@ const defaultParts = Math.min(8, Math.max(2, availableParallelism()));
 
 /**
  * plan → read parts → stage → audit → publish. A run that was killed anywhere is taken up where it was;
- * calling this twice gives one version. Throws `MillraceError`; a check that fails gives a report with `status: "failed"`.
+ * calling this twice gives one version. Then the copies that the flow publishes are brought up to date, also after a run that found nothing
+ * new: what could not be published before is made up for. Throws `MillraceError`; a check that fails gives a report with `status: "failed"`.
  */
 export async function runFlow(lake: LakeHandles, flowName: string, options: RunOptions = {}): Promise<RunReport> {
   const started = performance.now();
+  return publishAfter(lake, flowName, await runOnly(lake, flowName, options, started), options);
+}
+
+async function runOnly(lake: LakeHandles, flowName: string, options: RunOptions, started: number): Promise<RunReport> {
   try {
     return await attempt(lake, flowName, options, started, false);
   } catch (error) {

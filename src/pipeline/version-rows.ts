@@ -12,6 +12,7 @@ export async function versionRows(lake: LakeHandles, dataset: Dataset, version: 
     dataset: dataset.name,
     version: version.number,
     ...(run === undefined ? {} : { run }),
+    erasures: dataset.erasures().epoch,
     columns,
     rows: version.rows,
     async *bytes({ format, signal }) {

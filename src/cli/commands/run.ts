@@ -53,7 +53,8 @@ export default async function run(this: Context, flags: Flags, ...names: string[
       }
       progress.stop();
       runs.push(report);
-      if (report.status === "failed") code = Math.max(code, 1);
+      const behind = report.publications?.some((copy) => copy.status === "failed") ?? false;
+      if (report.status === "failed" || behind) code = Math.max(code, 1);
       if (flags.json) continue;
       if (index > 0) output.print("");
       output.print(receipt(output, report));

@@ -131,7 +131,10 @@ export async function open(options: Options, context: SinkContext): Promise<Sink
             return { status: "published", rows } as const;
           }, signal);
         } catch (error) {
-          if (!committing) throw error;
+          if (!committing) {
+            throwIfAborted(request.signal);
+            throw error;
+          }
           // The answer to the commit was lost. Whoever has the lock of the target sees what became of it.
           const now = await withSession(async (session) => {
             await beginPublishing(session, place);

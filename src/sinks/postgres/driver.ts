@@ -112,7 +112,7 @@ export async function open(options: Options, context: SinkContext): Promise<Sink
           throw new MillraceError("usage", "`merge` needs a `key`", { hint: "name its columns with --key" });
         }
         const place = placeOf(schema, request.target);
-        let committing = false;
+        const state = { committing: false };
         try {
           return await withSession(async (session) => {
             // Most repeats end here, without waiting for anybody.
@@ -126,12 +126,12 @@ export async function open(options: Options, context: SinkContext): Promise<Sink
             }
             const rows = await publishRows({ settings, session, place, before, version, request });
             throwIfAborted(signal);
-            committing = true;
+            state.committing = true;
             await session.query("COMMIT");
             return { status: "published", rows } as const;
           }, signal);
         } catch (error) {
-          if (!committing) {
+          if (!state.committing) {
             throwIfAborted(request.signal);
             throw error;
           }

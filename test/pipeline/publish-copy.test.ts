@@ -23,7 +23,14 @@ const configure = (publish: unknown): Promise<void> =>
     JSON.stringify({
       store: "./lake",
       connections: { online: { sink: "postgres", url: server.adminUrl } },
-      flows: { airports: { from: { path: "a*.csv" }, mode: "merge", key: ["code"], ...(publish === undefined ? {} : { publish }) } },
+      flows: {
+        airports: {
+          from: { path: "a*.csv" },
+          mode: "merge",
+          key: ["code"],
+          ...(publish === undefined ? {} : { publish }),
+        },
+      },
     }),
   );
 
@@ -34,14 +41,19 @@ describe("published copies", () => {
     await using lake = await openLake({ folder: place.folder });
     await lake.run("airports");
     const options = { to: "online", key: ["code"] };
-    expect(await lake.publish("airports", options)).toMatchObject([{ status: "published", version: 1, rows: 2, target: "airports" }]);
+    expect(await lake.publish("airports", options)).toMatchObject([
+      { status: "published", version: 1, rows: 2, target: "airports" },
+    ]);
     expect(await lake.publish("airports", options)).toMatchObject([{ status: "unchanged", version: 1 }]);
     expect(await server.query("SELECT code, big::text, x::text FROM airports ORDER BY code")).toEqual([
       { code: "JFK", big: "9007199254740993", x: "1.5" },
       { code: "LAX", big: "2", x: null },
     ]);
     await using copy = await lake.lookup("airports", { connection: "online" });
-    expect(await copy.get([["LAX"], ["NO"]])).toMatchObject({ version: 1, rows: [{ code: "LAX", big: 2n }, undefined] });
+    expect(await copy.get([["LAX"], ["NO"]])).toMatchObject({
+      version: 1,
+      rows: [{ code: "LAX", big: 2n }, undefined],
+    });
     await writeFile(join(place.folder, "a2.csv"), "code,big,x\nSFO,3,3\n");
     await lake.run("airports");
     expect(await lake.publish("airports", options)).toMatchObject([{ status: "published", version: 2, rows: 3 }]);

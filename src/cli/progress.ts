@@ -16,8 +16,11 @@ const phases: Record<RunProgress["phase"], string> = {
   read: "reading",
   check: "checking",
   publish: "publishing",
+  write: "writing",
   done: "done",
 };
+
+const isUnderWay = ({ phase }: RunProgress): boolean => phase === "read" || phase === "write";
 
 /** How much of the reading is done, 0 to 1; undefined when the source gave no estimate. */
 export function shareDone(progress: RunProgress): number | undefined {
@@ -31,7 +34,7 @@ export function shareDone(progress: RunProgress): number | undefined {
           ? partsDone / parts
           : undefined;
   // Totals are estimates: a bar that is full before the end would be a lie.
-  return share === undefined ? undefined : Math.min(share, progress.phase === "read" ? 0.99 : 1);
+  return share === undefined ? undefined : Math.min(share, isUnderWay(progress) ? 0.99 : 1);
 }
 
 /** One line: `orders reading ██████░░░░ 45% 1,200,000 rows 120 MB 85 MB/s ETA 3.0 s`. */
@@ -45,7 +48,7 @@ export function progressLine(name: string, progress: RunProgress, elapsedSeconds
   }
   parts.push(`${count(progress.rows)} rows`, bytes(progress.bytes));
   if (elapsedSeconds > 0.2 && progress.bytes > 0) parts.push(`${bytes(progress.bytes / elapsedSeconds)}/s`);
-  if (progress.phase === "read" && share !== undefined && share > 0.02 && elapsedSeconds > 1) {
+  if (isUnderWay(progress) && share !== undefined && share > 0.02 && elapsedSeconds > 1) {
     parts.push(`ETA ${seconds((elapsedSeconds / share) * (1 - share))}`);
   }
   return parts.join(" ");

@@ -8,6 +8,7 @@ import type {
   Sql,
   StagedFile,
 } from "../core/index.ts";
+import type { VectorBatch } from "./vectors.ts";
 
 export interface EngineOptions {
   /** DuckDB's notation. Default `500MB`, so that a process stays below 0.7 GB. */
@@ -18,6 +19,8 @@ export interface EngineOptions {
   spillFolder: string;
   /** Folders and files that SQL may touch. Everything else, and the network, is refused. */
   allowed: string[];
+  /** Rows leave in the order of the files and rows that they come from; costs memory. Default false. */
+  keepOrder?: boolean;
 }
 
 /** What `land` is to do with one payload. */
@@ -80,6 +83,8 @@ export interface Engine extends EngineView, AsyncDisposable {
     /** `flatLists`: lists of numbers as `ColumnData.list`; bytes are good until the next batch only. */
     options?: { flatLists?: boolean },
   ): AsyncIterable<{ columns: Column[]; batch: ColumnBatch }>;
+  /** As `stream`, in Arrow's layout, nested columns too, without a JavaScript value for each. */
+  vectors(select: Sql, signal?: AbortSignal): AsyncIterable<VectorBatch>;
   /** Payload → Parquet files with field ids and statistics. Strict first; the tolerant second pass only when the data does not fit. */
   land(request: LandRequest): Promise<Landed>;
   /** The rows of a SELECT → Parquet files, as `land` does. For merge, compaction and quarantine. */

@@ -1,3 +1,4 @@
+import type { DuckDBConnection } from "@duckdb/node-api";
 import { sqlString, throwIfAborted, type Column, type Sql } from "../core/index.ts";
 import { streamBatches } from "./batches.ts";
 import { castSelect, columnsOf, copyToParquet } from "./copy.ts";
@@ -5,14 +6,16 @@ import type { Engine, EngineOptions } from "./engine.ts";
 import { engineError } from "./errors.ts";
 import { exportStream } from "./export-stream.ts";
 import { land } from "./land.ts";
-import { openSession } from "./session.ts";
+import { openSession, type Session } from "./session.ts";
 import { emptyRelation } from "./types.ts";
 import { toLossless } from "./values.ts";
+import { streamVectors } from "./vectors.ts";
 
 export type { Engine, EngineOptions, Landed, LandRequest } from "./engine.ts";
 export { canonicalText, columnChecksum } from "./checksum.ts";
 export { fileSha256 } from "./copy.ts";
 export { typeSql } from "./types.ts";
+export { isPresent, type Vector, type VectorBatch } from "./vectors.ts";
 export { emptyRelation };
 
 /** A FROM item over Parquet files that all have the same columns. */
@@ -39,33 +42,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
           .map((row) => Object.fromEntries(row.map((value, index) => [names[index]!, toLossless(value)])));
       }, signal),
     async *stream(select, signal, { flatLists = false } = {}) {
-      // A generator may be left at any point, so the connection is held by hand.
-      let release: () => void = () => undefined;
-      const held = new Promise<void>((resolve) => (release = resolve));
-      let give!: (connection: Parameters<typeof streamBatches>[0]) => void;
-      let refuse!: (error: unknown) => void;
-      const given = new Promise<Parameters<typeof streamBatches>[0]>(
-        (resolve, reject) => ([give, refuse] = [resolve, reject]),
-      );
-      const using = session.use(async (connection) => {
-        give(connection);
-        await held;
-      }, signal);
-      using.catch((error: unknown) => refuse(error));
-      try {
-        const connection = await given;
+      yield* pulled(session, signal, async function* (connection) {
         const columns = await columnsOf(connection, select);
-        for await (const batch of streamBatches(connection, select, flatLists)) {
-          throwIfAborted(signal);
-          yield { columns, batch };
-        }
-      } catch (error) {
-        throwIfAborted(signal);
-        throw engineError(error);
-      } finally {
-        release();
-      }
+        for await (const batch of streamBatches(connection, select, flatLists)) yield { columns, batch };
+      });
     },
+    vectors: (select, signal) => pulled(session, signal, (connection) => streamVectors(connection, select)),
     land: (request) => land(session, request),
     write: (select, request) =>
       session.use(
@@ -80,4 +62,32 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     exportStream: (select, copy, signal) => exportStream(session, select, copy, signal),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
+}
+
+/** What `generate` gives, with a connection of its own for as long as somebody pulls. */
+async function* pulled<Item>(
+  session: Session,
+  signal: AbortSignal | undefined,
+  generate: (connection: DuckDBConnection) => AsyncIterable<Item>,
+): AsyncGenerator<Item> {
+  // A generator may be left at any point, so the connection is held by hand.
+  let release: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const given = Promise.withResolvers<DuckDBConnection>();
+  const using = session.use(async (connection) => {
+    given.resolve(connection);
+    await held;
+  }, signal);
+  using.catch((error: unknown) => given.reject(error));
+  try {
+    for await (const item of generate(await given.promise)) {
+      throwIfAborted(signal);
+      yield item;
+    }
+  } catch (error) {
+    throwIfAborted(signal);
+    throw engineError(error);
+  } finally {
+    release();
+  }
 }

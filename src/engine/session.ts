@@ -71,7 +71,7 @@ async function openDatabase(options: EngineOptions, spillFolder: string): Promis
   const instance = await DuckDBInstance.create(":memory:", {
     memory_limit: options.memoryLimit ?? "500MB",
     temp_directory: spillFolder,
-    preserve_insertion_order: "false",
+    preserve_insertion_order: options.keepOrder === true ? "true" : "false",
     autoinstall_known_extensions: "false",
     autoload_known_extensions: "false",
     allow_community_extensions: "false",

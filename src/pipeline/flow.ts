@@ -185,6 +185,14 @@ export const publishSchema = z.strictObject({
     .describe("Table, key prefix or collection of the copy. Default: the name of the dataset."),
 });
 export type PublishSpec = z.output<typeof publishSchema>;
+/** Written into the Croissant description of exports. */
+const aboutSchema = z.strictObject({
+  description: z.string().optional().describe("What the dataset is, in a sentence or more."),
+  license: z.string().optional().describe("Address of the licence, or its SPDX name: `CC-BY-4.0`."),
+  citation: z.string().optional().describe("How to cite it, best as BibTeX."),
+  url: z.string().optional().describe("Page that tells of it."),
+  creators: z.array(z.string()).min(1).optional().describe("Who made it."),
+});
 
 export const flowSchema = z.strictObject({
   from: fromSchema.describe("What to read."),
@@ -214,6 +222,7 @@ export const flowSchema = z.strictObject({
     .array(publishSchema)
     .optional()
     .describe("Copies in databases, brought up to date after each run. One that fails is made up for by the next run."),
+  about: aboutSchema.optional().describe("What goes into the description of its exports and only its owner knows."),
 });
 export type Flow = z.output<typeof flowSchema>;
 

@@ -84,6 +84,8 @@ export function selectRows(
   columns: readonly Column[],
   relation: Sql,
   selection: Selection,
+  /** Columns of the relation that are not of the dataset and come along. */
+  keep: readonly string[] = [],
 ): { relation: Sql; columns: Column[] } {
   const condition = chosenRows(lake, dataset, columns, selection);
   const where = condition === undefined ? "" : ` WHERE ${condition}`;
@@ -98,7 +100,7 @@ export function selectRows(
       hint: "rename it in the `transform` of its flow",
     });
   }
-  const list: Sql[] = [];
+  const list: Sql[] = keep.map(sqlName);
   const made: Column[] = [];
   const { into } = folded.spec;
   for (const column of columns) {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
@@ -45,6 +46,10 @@ export interface LakeHandles extends AsyncDisposable {
   readonly feedCache: string;
   /** Opened on first use. */
   engine(): Promise<Engine>;
+  /** Another one, which gives rows in their order and may also touch `folders`. The caller closes it. */
+  orderedEngine(options?: { threads?: number; folders?: string[] }): Promise<Engine>;
+  /** The store of an address such as `s3://bucket`. It lives as long as the lake. */
+  storeAt(address: string): Promise<Store>;
   /** Throws `not-found` with the nearest name. */
   connection(name: string): Promise<ResolvedConnection>;
   /** The source of a connection, or the built-in `files` source when no name is given. */
@@ -127,6 +132,18 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     return engine;
   };
 
+  const orderedEngine: LakeHandles["orderedEngine"] = async ({ threads, folders = [] } = {}) => {
+    const allowed = [scratch, ...(store.local ? [store.local("")] : []), ...folders];
+    const spillFolder = join(scratch, `spill-${randomUUID()}`);
+    return openEngine({
+      ...config.engine,
+      ...(threads !== undefined && { threads }),
+      keepOrder: true,
+      spillFolder,
+      allowed,
+    });
+  };
+
   return {
     config,
     registry,
@@ -135,6 +152,8 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     scratch,
     feedCache: join(cacheFolder, "feed"),
     engine: openOnce,
+    orderedEngine,
+    storeAt: (address) => stores.open(address),
     connection,
     async source(name, options) {
       const context = {

@@ -54,7 +54,7 @@ export interface PublicationOutcome {
 }
 
 export interface RunProgress {
-  phase: "plan" | "read" | "check" | "publish" | "done";
+  phase: "plan" | "read" | "check" | "publish" | "write" | "done";
   rows: number;
   bytes: number;
   /** Estimates from the plan. */

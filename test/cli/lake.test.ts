@@ -189,17 +189,17 @@ describe("a lake from the command line, in the order in which people use it", ()
 
   test("export to each format, with a checksum", async () => {
     for (const format of ["parquet", "csv", "jsonl", "arrow"]) {
-      const report = await json<{ rows: number; files: { path: string; sha256: string }[] }>(
+      const report = await json<{ rows: number; to: string; files: { path: string; sha256: string }[] }>(
         "export",
         "orders@2",
         "--format",
         format,
         "--to",
-        "out",
+        `out/${format}`,
       );
       expect(report.rows).toBe(199);
       for (const file of report.files) {
-        expect(existsSync(file.path)).toBe(true);
+        expect(existsSync(join(report.to, file.path))).toBe(true);
         expect(file.sha256).toMatch(/^[0-9a-f]{64}$/);
       }
     }

@@ -197,7 +197,7 @@ describe("in the lake", () => {
           fold,
           split: "train",
           format: "parquet",
-          to: `${place.folder}/out`,
+          to: `${place.folder}/out-${fold}`,
         });
         expect(exported.rows).toBe(2000 - Number(stored!["test"]) - rows.length);
         expect(exported.files[0]!.path).toMatch(new RegExp(`orders@1-fold${fold}of3-train.parquet$`));

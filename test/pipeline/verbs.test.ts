@@ -39,23 +39,26 @@ describe("export", () => {
         : {};
     await using lake = await place.open({
       t: { from: { path: "t.parquet" }, mode: "replace" },
-      back: { from: { path: "out/*", ...options } },
+      back: { from: { path: "out/t@1*", ...options } },
     });
     await published(lake.run("t"));
     const out = join(place.folder, "out");
     const report = await lake.export("t", { format, to: out });
-    expect(report).toMatchObject({ rows: 20, files: [{ rows: 20, path: join(out, `t@1.${format}`) }] });
-    expect(await readdir(out)).toEqual([`t@1.${format}`]);
+    expect(report).toMatchObject({ rows: 20, to: out, files: [{ rows: 20, path: `t@1.${format}` }] });
+    expect((await readdir(out)).sort()).toEqual(["croissant.json", "manifest.json", `t@1.${format}`]);
     await published(lake.run("back"));
     const list = "id, n, f::varchar as f, d::decimal(18,4) as d, s, ts::timestamp as ts, day::date as day, b, split";
     expect(await rowsOf(lake, `(select ${list} from t except all select ${list} from back) limit 1`)).toEqual([]);
     expect(await rowsOf(lake, "select count(*) from back")).toEqual([[20]]);
-    // The same again takes the place of the file; a split alone goes into a file of its own.
-    expect((await lake.export("t", { format, to: out })).files[0]!.rows).toBe(20);
-    expect((await lake.export("t@1", { format, to: out, split: "test" })).files).toMatchObject([
-      { path: join(out, `t@1-test.${format}`), rows: 10 },
+    // The same again takes its place and is the same; a split alone is another export.
+    expect((await lake.export("t", { format, to: out })).files).toEqual(report.files);
+    await expect(lake.export("t@1", { format, to: out, split: "test" })).rejects.toMatchObject({
+      code: "already-exists",
+    });
+    expect((await lake.export("t@1", { format, to: `${out}-test`, split: "test" })).files).toMatchObject([
+      { path: `t@1-test.${format}`, rows: 10 },
     ]);
-    expect(await readdir(out)).toHaveLength(2);
+    expect(await readdir(out)).toHaveLength(3);
   });
 
   test("several at once do not get into each other's way", async () => {
@@ -139,14 +142,14 @@ describe("export", () => {
     await makeTypes(place);
     await using lake = await place.open({ t: { from: { path: "t.parquet" } } });
     await published(lake.run("t"));
-    const { files } = await lake.export("t", { format: "arrow", to: place.folder });
+    const { files, to } = await lake.export("t", { format: "arrow", to: join(place.folder, "arrow") });
     const script = `const { tableFromIPC } = await import("apache-arrow");
       const table = tableFromIPC(await (await import("node:fs/promises")).readFile(process.argv[1]));
       let sum = 0n; for (const id of table.getChild("id")) sum += id;
       console.log(JSON.stringify([table.numRows, String(sum), table.getChild("s").nullCount, table.schema.fields.map((field) => String(field.type))]));`;
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ["--input-type=module", "-e", script, files[0]!.path],
+      ["--input-type=module", "-e", script, join(to, files[0]!.path)],
       {
         cwd: join(import.meta.dirname, "../.."),
       },

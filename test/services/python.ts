@@ -20,11 +20,14 @@ export interface PythonEnvironment {
 }
 
 /**
- * A virtual environment with the given packages, made once and kept in `.cache`.
+ * A virtual environment with the given packages, made once and kept in `.cache`; those of `bare` come without what they say they need.
  * Throws `unreachable` named by what could not be installed.
  */
-export async function pythonEnvironment(packages: readonly string[]): Promise<PythonEnvironment> {
-  const wanted = [...packages].sort();
+export async function pythonEnvironment(
+  packages: readonly string[],
+  bare: readonly string[] = [],
+): Promise<PythonEnvironment> {
+  const wanted = [...packages.toSorted(), ...bare.map((name) => `bare ${name}`).toSorted()];
   const hash = createHash("sha256").update(wanted.join("\n")).digest("hex").slice(0, 12);
   const folder = join(cacheFolder, `python-${hash}`);
   const python = join(folder, "bin", "python");
@@ -42,9 +45,9 @@ export async function pythonEnvironment(packages: readonly string[]): Promise<Py
     if (existsSync(ready)) return { folder, python };
     rmSync(folder, { recursive: true, force: true });
     await execute("python3", ["-m", "venv", folder]);
-    await execute(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...wanted], {
-      maxBuffer: 1 << 26,
-    });
+    const install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+    await execute(python, [...install, ...packages], { maxBuffer: 1 << 26 });
+    if (bare.length > 0) await execute(python, [...install, "--no-deps", ...bare], { maxBuffer: 1 << 26 });
     writeFileSync(ready, wanted.join("\n"));
     return { folder, python };
   } catch (cause) {

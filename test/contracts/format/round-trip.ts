@@ -39,7 +39,7 @@ export async function roundTrip(format: string, folder: string): Promise<RoundTr
       store: "./lake",
       flows: {
         typed: { from: { path: "seed.ndjson" }, mode: "replace", transform: `SELECT i, ${list.join(", ")} FROM input` },
-        back: { from: { path: "exported/*", format }, mode: "replace" },
+        back: { from: { path: "exported/typed@*", format }, mode: "replace" },
       },
     } as never,
   });

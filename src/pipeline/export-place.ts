@@ -1,0 +1,190 @@
+import { mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import {
+  asMillraceError,
+  forEachLimited,
+  MillraceError,
+  systemCode,
+  throwIfAborted,
+  type Store,
+} from "../core/index.ts";
+import { displaced, manifestName, parseManifest, type ExportSubject, type Manifest } from "../feed/export/manifest.ts";
+import type { LakeHandles } from "./lake.ts";
+import { makeScratch } from "./scratch.ts";
+
+/** Where an export goes. It is made beside its place, and appears there when it is complete. */
+export interface ExportPlace extends AsyncDisposable {
+  /** Local folder to write in. */
+  stage: string;
+  /** How people name the place. */
+  name: string;
+  /** Moves what lies in `stage` to its place; `paths` in order, the manifest last. */
+  publish(paths: readonly string[]): Promise<void>;
+}
+
+/** Throws `already-exists` for a place with files of others, `usage` for one that is no folder. */
+export async function openPlace(
+  lake: LakeHandles,
+  to: string,
+  made: ExportSubject,
+  options: { force: boolean; signal?: AbortSignal | undefined },
+): Promise<ExportPlace> {
+  return /^[a-z][a-z0-9+.-]*:\/\//.test(to)
+    ? storePlace(lake, to, made, options)
+    : folderPlace(resolve(to), made, options.force);
+}
+
+async function folderPlace(to: string, made: ExportSubject, force: boolean): Promise<ExportPlace> {
+  await assertFolder(to);
+  const target = await realpath(to).catch(() => to);
+  const parts = join(dirname(target), `.${basename(target)}.partial`);
+  const before = await occupied(target);
+  displaced(before, made, to, force);
+  let place = await beside(target, parts);
+  if (place === undefined) {
+    // The folder is a mount, or what it lies in is somebody else's.
+    await makeFolder(target);
+    place = { parent: join(target, ".partial"), stage: await makeScratch(join(target, ".partial")) };
+  }
+  const { parent, stage } = place;
+  return {
+    stage,
+    name: to,
+    async publish(paths) {
+      const now = await occupied(target);
+      const old = displaced(now, made, to, force);
+      if (parent === parts && old.length === now.names.length) {
+        await swap(stage, target, parent);
+        return;
+      }
+      // Without its manifest the earlier export is none any more, whatever happens next.
+      for (const path of [manifestName, ...old]) await rm(join(target, path), { force: true });
+      for (const path of paths) {
+        await mkdir(dirname(join(target, path)), { recursive: true });
+        await rename(join(stage, path), join(target, path));
+      }
+      await syncFolder(target);
+    },
+    async [Symbol.asyncDispose]() {
+      await rm(stage, { recursive: true, force: true });
+      // Others may be at work there.
+      await rmdir(parent).catch(() => undefined);
+    },
+  };
+}
+
+/** All at once: a folder that is new or empty is replaced in one step, one that is not is moved away before. */
+async function swap(stage: string, target: string, parent: string): Promise<void> {
+  const away = join(parent, `${basename(stage)}-old`);
+  try {
+    await rename(stage, target);
+  } catch (error) {
+    if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
+    await rename(target, away);
+    await rename(stage, target);
+    await rm(away, { recursive: true, force: true });
+  }
+  await syncFolder(dirname(target));
+}
+
+/** A folder for the stage from which the whole can be renamed to `target`; undefined when there can be none. */
+async function beside(target: string, parts: string): Promise<{ parent: string; stage: string } | undefined> {
+  await makeFolder(dirname(target));
+  const [inside, outside] = await Promise.all([stat(target).catch(() => undefined), stat(dirname(target))]);
+  if (inside !== undefined && inside.dev !== outside.dev) return undefined;
+  try {
+    return { parent: parts, stage: await makeScratch(parts) };
+  } catch (error) {
+    if (inside !== undefined && ["EACCES", "EPERM", "EROFS"].includes(systemCode(error) ?? "")) return undefined;
+    throw asMillraceError(error, { file: parts });
+  }
+}
+
+async function occupied(folder: string): Promise<{ names: string[]; manifest: Manifest | undefined }> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+    if (systemCode(error) === "ENOENT") return [];
+    throw asMillraceError(error, { file: folder });
+  });
+  const names = entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .filter((name) => !name.startsWith(".partial/"));
+  if (!names.includes(manifestName)) return { names, manifest: undefined };
+  return { names, manifest: parseManifest(await readFile(join(folder, manifestName))) };
+}
+
+async function assertFolder(folder: string): Promise<void> {
+  for (let path = folder; ; path = dirname(path)) {
+    const found = await stat(path).catch((error: unknown) => {
+      if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return undefined;
+      throw asMillraceError(error, { file: path });
+    });
+    if (found?.isDirectory() === true) return;
+    if (found !== undefined) {
+      throw new MillraceError("usage", `\`${path}\` is not a folder`, { hint: "name a folder with --to" });
+    }
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
+      throw new MillraceError("permission", `the folder \`${folder}\` cannot be made: ${code}`, { cause });
+    }
+    throw asMillraceError(cause, { file: folder });
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** `s3://bucket/prefix`: each file appears whole, the manifest last. */
+async function storePlace(
+  lake: LakeHandles,
+  to: string,
+  made: ExportSubject,
+  { force, signal }: { force: boolean; signal?: AbortSignal | undefined },
+): Promise<ExportPlace> {
+  const address = /^[a-z][a-z0-9+.-]*:\/\/[^/]*/.exec(to)![0];
+  const prefix = to.slice(address.length).replaceAll(/^\/+|\/+$/g, "");
+  const store = await lake.storeAt(address);
+  const at = (path: string): string => (prefix === "" ? path : `${prefix}/${path}`);
+  displaced(await occupiedInStore(store, prefix, at), made, to, force);
+  const stage = await makeScratch(join(lake.scratch, "export"));
+  return {
+    stage,
+    name: to,
+    async publish(paths) {
+      const old = displaced(await occupiedInStore(store, prefix, at), made, to, force);
+      await store.remove(at(manifestName));
+      for (const path of old) if (!paths.includes(path)) await store.remove(at(path));
+      const last = paths.at(-1)!;
+      await forEachLimited(paths.slice(0, -1), 4, async (path) => {
+        throwIfAborted(signal);
+        await store.adopt(join(stage, path), at(path));
+      });
+      await store.adopt(join(stage, last), at(last));
+    },
+    [Symbol.asyncDispose]: () => rm(stage, { recursive: true, force: true }),
+  };
+}
+
+async function occupiedInStore(
+  store: Store,
+  prefix: string,
+  at: (path: string) => string,
+): Promise<{ names: string[]; manifest: Manifest | undefined }> {
+  const names: string[] = [];
+  for await (const { path } of store.list(prefix)) names.push(prefix === "" ? path : path.slice(prefix.length + 1));
+  if (!names.includes(manifestName)) return { names, manifest: undefined };
+  return { names, manifest: parseManifest(await store.read(at(manifestName))) };
+}

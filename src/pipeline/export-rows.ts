@@ -38,10 +38,14 @@ export async function chooseRows(
       hint: "add `--order shuffle`",
     });
   }
-  const { folds, fold, gap } = choice;
+  const folded: Selection = {
+    ...(choice.folds !== undefined && { folds: choice.folds }),
+    ...(choice.fold !== undefined && { fold: choice.fold }),
+    ...(choice.gap !== undefined && { gap: choice.gap }),
+  };
   const stored = dataset.columns(version);
   const select = (relation: Sql, split: string | undefined, keep: readonly string[] = []) =>
-    selectRows(lake, dataset.name, stored, relation, definedOf({ split, folds, fold, gap }), keep);
+    selectRows(lake, dataset.name, stored, relation, { ...folded, ...(split !== undefined && { split }) }, keep);
   // By path, so that the same version has the same order for everybody.
   const files = (await dataset.files(version)).toSorted((left, right) => (left.path < right.path ? -1 : 1));
   const relation = await dataset.relation(version, files);
@@ -61,10 +65,6 @@ export async function chooseRows(
       return `FROM ${rows}${where} ORDER BY ${place}, ${fileNumber}, ${rowNumber}`;
     },
   };
-}
-
-function definedOf(selection: { [Key in keyof Selection]: Selection[Key] | undefined }): Selection {
-  return Object.fromEntries(Object.entries(selection).filter(([, value]) => value !== undefined));
 }
 
 const fileNumber = "millrace_file_number";

@@ -44,11 +44,11 @@ async function expected(): Promise<string> {
 }
 
 const trainer = `
-import hashlib, json, os, sys
+import hashlib, json, os, sys, time
 import numpy as np
 from sklearn.linear_model import SGDClassifier
 from millrace import Feed
-url, log, world, workers = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+url, log, world, workers, most = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 done = [line.split() for line in open(log)] if os.path.exists(log) else []
 done = [line for line in done if len(line) == 3]
 start = int(done[-1][0]) + 1 if done else 0
@@ -74,19 +74,21 @@ with open(log, "a") as out:
         out.write("%d %s %s\\n" % (step, ids.astype("<i8").tobytes().hex(), "end"))
         out.flush()
         print(step, flush=True)
+        # It goes no further, so that it cannot be done before it is killed.
+        if step - start + 1 == most: time.sleep(600)
 print("DONE", flush=True)
 `;
 
-/** Runs the trainer; it is killed when it has printed \`after\` lines. */
+/** Runs the trainer; it is killed when it has gone `after` steps, or goes to the end with 0. */
 function train(script: string, log: string, world: number, workers: number, after: number): Promise<string> {
   return new Promise((done, reject) => {
-    const child = spawn(python.python, [script, server.url, log, String(world), String(workers)], {
+    const child = spawn(python.python, [script, server.url, log, String(world), String(workers), String(after)], {
       env: { ...process.env, ...variables },
     });
     let [output, errors] = ["", ""];
     child.stdout.on("data", (chunk) => {
       output += String(chunk);
-      if (output.split("\n").length > after) child.kill("SIGKILL");
+      if (after > 0 && output.split("\n").length > after) child.kill("SIGKILL");
     });
     child.stderr.on("data", (chunk) => (errors += String(chunk)));
     child.on("close", (code, signal) => {
@@ -110,7 +112,7 @@ test.each([
     const log = join(place.folder, `log-${world}-${workers}`);
     let kills = 0;
     for (; kills < 5; kills++) expect(await train(script, log, world, workers, 3 + kills * 4)).toBe("SIGKILL");
-    expect(await train(script, log, world, workers, Infinity)).toBe("DONE");
+    expect(await train(script, log, world, workers, 0)).toBe("DONE");
     const hash = createHash("sha256");
     const steps: number[] = [];
     for (const line of (await readFile(log, "utf8")).trim().split("\n")) {

@@ -208,6 +208,7 @@ export const routes = buildRouteMap({
             brief: "Format of the files",
           },
           to: requiredTextFlag("folder", "Folder for the files, or an address such as s3://bucket/prefix"),
+          store: textFlag("connection", "--to is a path in this store of the configuration"),
           split: textFlag("a,b", "Rows of this split only; several go into a folder each"),
           ...foldFlags,
           columns: textFlag("a,b,c", "Columns, in this order (default: all)"),

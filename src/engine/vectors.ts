@@ -70,18 +70,18 @@ function read(vector: DuckDBVector, length: number, places?: Int32Array): Vector
     const fields = Array.from({ length: entryCount }, (_, index) => read(vector.entryVectorAt(index), length, places));
     return { ...base, kind: "struct", fields };
   }
-  if (physical.items !== undefined)
-    return { ...base, kind: "fixed", values: numbersOf(physical.items, length, places) };
+  const fixed = (values: Numbers): Vector => ({
+    ...base,
+    kind: "fixed",
+    values: withoutNulls(values, length, validity),
+  });
+  if (physical.items !== undefined) return fixed(numbersOf(physical.items, length, places));
   const { dataView } = physical;
   switch (vector.type.typeId) {
     case DuckDBTypeId.BOOLEAN:
-      return { ...base, kind: "fixed", values: numbersOf(bytesOf(dataView!), length, places) };
+      return fixed(numbersOf(bytesOf(dataView!), length, places));
     case DuckDBTypeId.DECIMAL:
-      return {
-        ...base,
-        kind: "fixed",
-        values: decimalsOf(dataView!, (vector.type as DuckDBDecimalType).width, length, places),
-      };
+      return fixed(decimalsOf(dataView!, (vector.type as DuckDBDecimalType).width, length, places));
     case DuckDBTypeId.VARCHAR:
     case DuckDBTypeId.BLOB:
       return { ...base, ...textOf(length, validity, places, (row) => accessors.getStringBytes(dataView!, row * 16)) };
@@ -110,6 +110,19 @@ function validityOf({ validity }: Physical, length: number, places?: Int32Array)
     present++;
   }
   return present === length ? undefined : result;
+}
+
+type Numbers = Extract<Vector, { kind: "fixed" }>["values"];
+
+/** Zeros in the place of nulls, where the engine leaves whatever was there before: the same rows are the same bytes. */
+function withoutNulls(values: Numbers, length: number, validity: Uint8Array | undefined): Numbers {
+  if (validity === undefined || length === 0) return values;
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const width = bytes.length / length;
+  for (let row = 0; row < length; row++) {
+    if (!isPresent(validity, row)) bytes.fill(0, row * width, (row + 1) * width);
+  }
+  return values;
 }
 
 function numbersOf<Values extends Uint8Array | NonNullable<Physical["items"]>>(

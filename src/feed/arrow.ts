@@ -1,4 +1,5 @@
 import { createWriteStream } from "node:fs";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import {
   Binary,
@@ -20,20 +21,11 @@ import {
   TimeMicrosecond,
   TimestampMicrosecond,
   Utf8,
-  vectorFromArray,
   type Data,
   type DataType as ArrowType,
 } from "apache-arrow";
-import {
-  MillraceError,
-  parseDecimal,
-  sqlName,
-  type Column,
-  type ColumnData,
-  type DataType,
-  type Sql,
-} from "../core/index.ts";
-import type { Engine } from "../engine/index.ts";
+import { parseDecimal, type Column, type DataType, type Sql } from "../core/index.ts";
+import type { Engine, Vector, VectorBatch } from "../engine/index.ts";
 
 /** The Arrow type of a column. UUIDs are text: Arrow has them only as an extension that few readers know. */
 export function arrowType(type: DataType): ArrowType {
@@ -80,129 +72,118 @@ export function arrowType(type: DataType): ArrowType {
   }
 }
 
-/** How a column leaves the engine so that its values are what Arrow's buffers hold: days, microseconds, unscaled digits. */
-function wireExpression(column: Column): Sql {
-  const name = sqlName(column.name);
-  const { type } = column;
-  const as = ` AS ${name}`;
-  if (typeof type !== "string") {
-    throw new MillraceError(
-      "unsupported",
-      `the column \`${column.name}\` is nested, which the export to Arrow does not write yet`,
-      {
-        where: { column: column.name },
-        hint: "export to parquet or jsonl, which hold nested columns",
-      },
-    );
-  }
-  const decimal = parseDecimal(type);
-  if (decimal) return `replace(${name}::VARCHAR, '.', '')${as}`;
-  switch (type) {
-    case "date":
-      return `(${name} - DATE '1970-01-01')::INTEGER${as}`;
-    case "time":
-      return `epoch_us(${name})::BIGINT${as}`;
-    case "timestamp":
-    case "timestamptz":
-      return `epoch_us(${name})::BIGINT${as}`;
-    case "uuid":
-      return `${name}::VARCHAR${as}`;
-    default:
-      return name;
-  }
-}
-
-function bitmap(length: number, present: (index: number) => boolean): { nullBitmap: Uint8Array; nullCount: number } {
-  const nullBitmap = new Uint8Array(Math.ceil(length / 64) * 8);
-  let nullCount = 0;
-  for (let index = 0; index < length; index++) {
-    if (present(index)) nullBitmap[index >> 3]! |= 1 << (index & 7);
-    else nullCount++;
-  }
-  return { nullBitmap, nullCount };
-}
-
-/** Two's complement, little endian, 128 bits: four words a value. */
-function decimalWords(values: readonly unknown[]): Uint32Array {
-  const words = new Uint32Array(values.length * 4);
-  for (const [index, value] of values.entries()) {
-    if (value === null) continue;
-    let rest = BigInt.asUintN(128, BigInt(value as string));
-    for (let word = 0; word < 4; word++) {
-      words[index * 4 + word] = Number(rest & 0xffffffffn);
-      rest >>= 32n;
-    }
-  }
-  return words;
-}
-
-function arrowData(column: Column, data: ColumnData, length: number): Data {
-  const type = arrowType(column.type);
-  const { values, validity } = data;
-  if (type instanceof Decimal) {
-    return makeData({
-      type,
-      length,
-      data: decimalWords(values as readonly unknown[]),
-      ...bitmap(length, (index) => (values as readonly unknown[])[index] !== null),
-    });
-  }
-  if (ArrayBuffer.isView(values)) {
-    const nulls = validity === undefined ? { nullCount: 0 } : bitmap(length, (index) => validity[index] === 1);
-    // The engine's arrays are the buffers of these types as they are.
-    return makeData({ type: type as Int32, length, data: values as Int32Array, ...nulls });
-  }
-  return vectorFromArray(values as readonly unknown[], type).data[0]!;
-}
-
 /** The schema in Arrow's terms. */
 export function arrowSchema(columns: readonly Column[]): Schema {
   return new Schema(columns.map((column) => new Field(column.name, arrowType(column.type), column.required !== true)));
 }
 
-function recordBatch(columns: readonly Column[], data: readonly ColumnData[], rows: number): RecordBatch {
-  const schema = arrowSchema(columns);
-  const children = columns.map((column, index) => arrowData(column, data[index]!, rows));
+/** The buffers of a column as Arrow holds it, nested columns too, without a copy but of booleans. */
+function arrowData(type: ArrowType, vector: Vector): Data {
+  const { length, validity } = vector;
+  const base = { length, ...(validity === undefined ? { nullCount: 0 } : { nullBitmap: validity, nullCount: -1 }) };
+  switch (vector.kind) {
+    case "bytes":
+      return makeData({ type: type as Utf8, ...base, valueOffsets: vector.offsets, data: vector.bytes });
+    case "list": {
+      const child = arrowData(type.children[0]!.type as ArrowType, vector.elements);
+      return makeData({ type: type as List, ...base, valueOffsets: vector.offsets, child });
+    }
+    case "struct": {
+      const children = vector.fields.map((field, index) => arrowData(type.children[index]!.type as ArrowType, field));
+      return makeData({ type: type as Struct, ...base, children });
+    }
+    case "fixed": {
+      const { values } = vector;
+      if (type instanceof Bool) return makeData({ type, ...base, data: bits(values as Uint8Array) });
+      // Decimals are four words a value; the arrays of the engine are the buffers of all other types as they are.
+      const data = type instanceof Decimal ? new Uint32Array(values.buffer) : values;
+      return makeData({ type: type as Int32, ...base, data: data as Int32Array });
+    }
+  }
+}
+
+function bits(values: Uint8Array): Uint8Array {
+  const packed = new Uint8Array(Math.ceil(values.length / 64) * 8);
+  for (const [index, value] of values.entries()) packed[index >> 3]! |= value << (index & 7);
+  return packed;
+}
+
+function recordBatch(schema: Schema, { rows, vectors }: VectorBatch): RecordBatch {
+  const children = vectors.map((vector, index) => arrowData(schema.fields[index]!.type as ArrowType, vector));
   return new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children }));
 }
 
-/** The rows of a SELECT as Arrow record batches. Throws `unsupported` for nested columns. */
-export async function* arrowBatches(
+export interface ArrowFiles {
+  /** Path of the n-th file. */
+  path: (file: number) => string;
+  /** A new file is begun before one is larger. Default: one file. */
+  fileBytes?: number | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: (rows: number, bytes: number) => void;
+}
+
+/** Writes the rows of a SELECT with these columns as Arrow IPC files. Returns the rows of each. */
+export async function writeArrowFiles(
   engine: Engine,
   select: Sql,
   columns: readonly Column[],
-  signal?: AbortSignal,
-): AsyncIterable<RecordBatch> {
-  const list = columns.map(wireExpression).join(", ");
-  for await (const { batch } of engine.stream(`SELECT ${list} FROM (${select})`, signal)) {
-    yield recordBatch(columns, batch.columns, batch.rows);
-  }
-}
-
-/** Writes an Arrow IPC file. Returns the number of rows. */
-export async function writeArrowFile(engine: Engine, select: Sql, file: string, signal?: AbortSignal): Promise<number> {
-  const columns = await engine.columnsOf(select);
-  const writer = new RecordBatchFileWriter();
-  const writing = pipeline(writer.toNodeStream(), createWriteStream(file), signal ? { signal } : {});
+  { path, fileBytes = Infinity, signal, onProgress }: ArrowFiles,
+): Promise<number[]> {
+  const schema = arrowSchema(columns);
+  const counts: number[] = [];
+  let [file, bytes, allRows, allBytes] = [openFile(path(0), signal), 0, 0, 0];
   let rows = 0;
   try {
-    for await (const batch of arrowBatches(engine, select, columns, signal)) {
-      rows += batch.numRows;
+    for await (const batch of engine.vectors(select, signal)) {
+      const made = recordBatch(schema, batch);
+      const size = made.data.byteLength;
+      if (rows > 0 && bytes + size > fileBytes) {
+        await file.finish(schema);
+        counts.push(rows);
+        file = openFile(path(counts.length), signal);
+        [rows, bytes] = [0, 0];
+      }
+      await file.write(made);
+      rows += batch.rows;
+      bytes += size;
+      onProgress?.((allRows += batch.rows), (allBytes += size));
+    }
+    await file.finish(schema);
+    counts.push(rows);
+  } catch (error) {
+    await file.abort();
+    throw error;
+  }
+  return counts;
+}
+
+function openFile(path: string, signal: AbortSignal | undefined) {
+  const writer = new RecordBatchFileWriter();
+  const bytes = writer.toNodeStream();
+  const writing = pipeline(bytes, createWriteStream(path), signal ? { signal } : {});
+  // Told of where it is waited for.
+  writing.catch(() => undefined);
+  let isEmpty = true;
+  return {
+    async write(batch: RecordBatch): Promise<void> {
+      isEmpty = false;
       writer.write(batch);
       // The writer queues without bound; a turn of the event loop lets the file keep up.
       await new Promise((resolve) => setImmediate(resolve));
-    }
-    // An empty table still needs its schema.
-    if (rows === 0) {
-      const nothing = columns.map((): ColumnData => ({ values: [] }));
-      writer.write(recordBatch(columns, nothing, 0));
-    }
-    writer.finish();
-  } catch (error) {
-    writer.abort(error);
-    await writing.catch(() => undefined);
-    throw error;
-  }
-  await writing;
-  return rows;
+    },
+    async finish(schema: Schema): Promise<void> {
+      // An empty table still needs its schema.
+      if (isEmpty) {
+        const nothing = makeData({ type: new Struct(schema.fields), length: 0, nullCount: 0 });
+        writer.write(new RecordBatch(schema, nothing));
+      }
+      writer.finish();
+      await writing;
+    },
+    async abort(): Promise<void> {
+      // The writer by itself would leave its reader waiting.
+      (bytes as Readable).destroy();
+      await writing.catch(() => undefined);
+    },
+  };
 }

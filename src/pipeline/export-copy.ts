@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { sqlName, sqlString, type Sql } from "../core/index.ts";
 import { fileSha256, type Engine } from "../engine/index.ts";
 import type { WrittenField } from "../feed/export/format.ts";
+import { textualColumn } from "../feed/export/json-sql.ts";
+import { assertFinite, measureColumns } from "../feed/export/measure.ts";
 import type { ExportedFile } from "../feed/export/shard.ts";
 import { countRows, suffixOf, type ExportWriter, type WritePart, type WriterSubject } from "./export-writer.ts";
 import { withoutFormulas } from "./formulas.ts";
@@ -19,22 +21,38 @@ export async function copyWriter(lake: LakeHandles, format: string, subject: Wri
   // One thread writes one file after the other in order; several would each have files of their own.
   const threads = shardBytes === undefined || copy === undefined ? {} : { threads: 1 };
   const engine = await lake.orderedEngine({ ...threads, folders: [folder] });
-  const list = rows.columns.map((column) => sqlName(column.name)).join(", ");
-  const guard = (format === "csv" || format === "tsv") && options.escapeFormulas !== false;
+  if (format === "arrow") await assertTimes(engine, subject);
+  const names = rows.columns.map((column) => sqlName(column.name));
+  const isDelimited = format === "csv" || format === "tsv";
+  const isText = isDelimited || format === "json" || format === "jsonl";
+  const cells = isText ? rows.columns.map((each) => textualColumn(each, isDelimited ? "delimited" : "json")) : [];
+  const guard = isDelimited && options.escapeFormulas !== false;
   const selectOf = (split: string | undefined): Sql => {
-    const plain = `SELECT ${list} ${rows.from(split)}`;
+    const stored = `SELECT ${names.join(", ")} ${rows.from(split)}`;
+    if (!isText) return stored;
+    const plain = `SELECT ${cells.map(({ sql }, index) => `${sql} AS ${names[index]!}`).join(", ")} FROM (${stored})`;
     return guard ? withoutFormulas(plain, rows.columns) : plain;
   };
-  const write = async ({ split, prefix }: WritePart): Promise<ExportedFile[]> => {
+  const write = async ({ split, prefix, onProgress }: WritePart): Promise<ExportedFile[]> => {
     const base = `${dataset.name}@${version.number}${suffixOf(options, split)}`;
     const target = join(folder, prefix);
     await mkdir(target, { recursive: true });
     const select = selectOf(split);
     if (copy === undefined) {
-      const { writeArrowFile } = await import("../feed/arrow.ts");
-      const path = join(target, `${base}.arrow`);
-      const count = await writeArrowFile(engine, select, path, signal);
-      return [await describeFile(path, `${prefix}${base}.arrow`, count)];
+      const { writeArrowFiles } = await import("../feed/arrow.ts");
+      const name = (file: number): string =>
+        shardBytes === undefined ? `${base}.arrow` : `${base}-${String(file).padStart(5, "0")}.arrow`;
+      const path = (file: number): string => join(target, name(file));
+      const counts = await writeArrowFiles(engine, select, rows.columns, {
+        path,
+        fileBytes: shardBytes,
+        signal,
+        onProgress,
+      });
+      const files: ExportedFile[] = [];
+      for (const [file, count] of counts.entries())
+        files.push(await describeFile(path(file), `${prefix}${name(file)}`, count));
+      return files;
     }
     if (shardBytes === undefined) {
       const path = join(target, `${base}.${format}`);
@@ -59,11 +77,21 @@ export async function copyWriter(lake: LakeHandles, format: string, subject: Wri
     return files;
   };
   return {
-    written: rows.columns.map((column): WrittenField => ({ column: column.name, as: format })),
+    written: rows.columns.map((column, index): WrittenField => {
+      const meaning = cells[index]?.meaning;
+      return { column: column.name, as: format, ...(meaning !== undefined && { meaning }) };
+    }),
     count: (split) => countRows(engine, rows.unordered(split), signal),
     write,
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
+}
+
+/** Arrow's times are numbers, which have no infinity. */
+async function assertTimes(engine: Engine, { rows, options }: WriterSubject): Promise<void> {
+  const { files, relation } = rows;
+  const columns = rows.columns.filter(({ type }) => type === "date" || type === "timestamp" || type === "timestamptz");
+  assertFinite(await measureColumns(engine, { columns, files, relation, media: false, signal: options.signal }));
 }
 
 async function describeFile(path: string, name: string, rows: number): Promise<ExportedFile> {

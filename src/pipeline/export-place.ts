@@ -27,11 +27,20 @@ export async function openPlace(
   lake: LakeHandles,
   to: string,
   made: ExportSubject,
-  options: { force: boolean; signal?: AbortSignal | undefined },
+  options: PlaceOptions,
 ): Promise<ExportPlace> {
-  return /^[a-z][a-z0-9+.-]*:\/\//.test(to)
-    ? storePlace(lake, to, made, options)
-    : folderPlace(resolve(to), made, options.force);
+  if (options.store !== undefined) return storePlace(lake, options.store, to, made, options);
+  const address = /^[a-z][a-z0-9+.-]*:\/\/[^/]*/.exec(to)?.[0];
+  return address === undefined
+    ? folderPlace(resolve(to), made, options.force)
+    : storePlace(lake, address, to.slice(address.length), made, options);
+}
+
+interface PlaceOptions {
+  force: boolean;
+  /** Name of a configured connection that `to` is a path in. */
+  store?: string | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 async function folderPlace(to: string, made: ExportSubject, force: boolean): Promise<ExportPlace> {
@@ -147,17 +156,18 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** `s3://bucket/prefix`: each file appears whole, the manifest last. */
+/** Each file appears whole, the manifest last. `reference`: an address such as `s3://bucket`, or the name of a connection. */
 async function storePlace(
   lake: LakeHandles,
-  to: string,
+  reference: string,
+  path: string,
   made: ExportSubject,
-  { force, signal }: { force: boolean; signal?: AbortSignal | undefined },
+  { force, signal }: PlaceOptions,
 ): Promise<ExportPlace> {
-  const address = /^[a-z][a-z0-9+.-]*:\/\/[^/]*/.exec(to)![0];
-  const prefix = to.slice(address.length).replaceAll(/^\/+|\/+$/g, "");
-  const store = await lake.storeAt(address);
-  const at = (path: string): string => (prefix === "" ? path : `${prefix}/${path}`);
+  const prefix = path.replaceAll(/^\/+|\/+$/g, "");
+  const store = await lake.storeAt(reference);
+  const at = (name: string): string => (prefix === "" ? name : `${prefix}/${name}`);
+  const to = store.uri(prefix);
   displaced(await occupiedInStore(store, prefix, at), made, to, force);
   const stage = await makeScratch(join(lake.scratch, "export"));
   return {

@@ -1,8 +1,8 @@
 import { MillraceError, sqlName } from "../core/index.ts";
 import type { Engine } from "../engine/index.ts";
-import type { MeasuredColumn, SampleFormat } from "../feed/export/format.ts";
+import type { SampleFormat } from "../feed/export/format.ts";
 import { mdsFormat } from "../feed/export/mds.ts";
-import { measureColumns } from "../feed/export/measure.ts";
+import { assertFinite, measureColumns } from "../feed/export/measure.ts";
 import { writeSamples } from "../feed/export/samples.ts";
 import { tfrecordFormat } from "../feed/export/tfrecord.ts";
 import { unusableKey, webdatasetFormat } from "../feed/export/webdataset.ts";
@@ -18,6 +18,7 @@ export async function sampleWriter(
 ): Promise<ExportWriter> {
   const { signal } = options;
   const { shardBytes = 64e6 } = options;
+  if (format !== "webdataset") assertCompression(format, options.compression, format === "mds" ? "zstd" : "gzip");
   if (rows.columns.length === 0) throw new MillraceError("usage", "there are no columns to export");
   const engine = await lake.orderedEngine();
   try {
@@ -27,11 +28,7 @@ export async function sampleWriter(
     // Options are held to the columns before anything is written.
     const make = (split: string | undefined): SampleFormat => {
       if (format === "webdataset") return webdatasetFormat(columns, options);
-      if (format === "mds") {
-        assertCompression(format, options.compression, "zstd");
-        return mdsFormat(columns, { shardBytes, zstd: options.compression === "zstd" });
-      }
-      assertCompression(format, options.compression, "gzip");
+      if (format === "mds") return mdsFormat(columns, { shardBytes, zstd: options.compression === "zstd" });
       const base = `${dataset.name}${suffixOf(options, split)}`;
       return tfrecordFormat(columns, {
         base,
@@ -62,16 +59,6 @@ function assertCompression(format: string, compression: string | undefined, know
   if (compression === undefined || compression === known) return;
   throw new MillraceError("usage", `${format} is not compressed with \`${compression}\``, {
     hint: `use \`--compression ${known}\`, or leave it out`,
-  });
-}
-
-/** Numbers of days and microseconds have no infinity. */
-function assertFinite(columns: readonly MeasuredColumn[]): void {
-  const column = columns.find(({ facts }) => facts.infinite > 0);
-  if (column === undefined) return;
-  throw new MillraceError("value", `\`${column.name}\` holds infinite times, which this format has no number for`, {
-    where: { column: column.name },
-    hint: `leave them out: \`--where "isfinite(${column.name})"\``,
   });
 }
 

@@ -27,6 +27,8 @@ export interface ExportOptions extends RowChoice, FormatOptions {
    * export; an earlier one of the same dataset, format and splits is replaced. Relative to the working folder.
    */
   to: string;
+  /** Name of a configured connection of a store: `to` is then a path in it. */
+  store?: string;
   /** One split, or several, each in a folder of its own. Default: all rows. */
   split?: string | string[];
   /** Also between files of others, and in the place of another export. Default false. */
@@ -66,7 +68,7 @@ export async function exportDataset(
   };
   const about = { dataset: dataset.name, format, ...(splits.length > 0 && { splits }), ...folded };
   const { force = false, signal } = options;
-  await using place = await openPlace(lake, options.to, about, { force, signal });
+  await using place = await openPlace(lake, options.to, about, { force, store: options.store, signal });
   try {
     const { manifest, paths } = await writeExport(
       lake,

@@ -16,9 +16,9 @@ const isDangerous = (text: string): boolean => /^[=+\-@\t\r\0＝＋－＠]/.test
 export function withoutFormulas(select: Sql, columns: readonly Column[]): Sql {
   const list = columns.map(({ name, type }) => {
     const alias = sqlName(isDangerous(name) ? `'${name}` : name);
-    // Text, and bytes, which are written as text; no other type is written with such a start and is not a number.
-    if (type !== "string" && type !== "binary") return `${sqlName(name)} AS ${alias}`;
-    const text = type === "string" ? sqlName(name) : `CAST(${sqlName(name)} AS VARCHAR)`;
+    // No other type is written with such a start and is not a number: base64 has no signs that a call needs.
+    if (type !== "string") return `${sqlName(name)} AS ${alias}`;
+    const text = sqlName(name);
     const guarded = `regexp_matches(${text}, ${sqlString(dangerous)}) AND NOT regexp_matches(${text}, ${sqlString(number)})`;
     return `CASE WHEN ${guarded} THEN '''' || ${text} ELSE ${text} END AS ${alias}`;
   });

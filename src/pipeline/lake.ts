@@ -48,8 +48,8 @@ export interface LakeHandles extends AsyncDisposable {
   engine(): Promise<Engine>;
   /** Another one, which gives rows in their order and may also touch `folders`. The caller closes it. */
   orderedEngine(options?: { threads?: number; folders?: string[] }): Promise<Engine>;
-  /** The store of an address such as `s3://bucket`. It lives as long as the lake. */
-  storeAt(address: string): Promise<Store>;
+  /** The store of a connection, or of an address such as `s3://bucket`. It lives as long as the lake. */
+  storeAt(reference: string): Promise<Store>;
   /** Throws `not-found` with the nearest name. */
   connection(name: string): Promise<ResolvedConnection>;
   /** The source of a connection, or the built-in `files` source when no name is given. */
@@ -153,7 +153,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
     feedCache: join(cacheFolder, "feed"),
     engine: openOnce,
     orderedEngine,
-    storeAt: (address) => stores.open(address),
+    storeAt: (reference) => stores.open(reference),
     connection,
     async source(name, options) {
       const context = {

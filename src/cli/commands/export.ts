@@ -12,6 +12,7 @@ import { table } from "../text/table.ts";
 interface Flags extends GlobalFlags, Omit<SelectionFlags, "split"> {
   readonly format: "parquet" | "csv" | "tsv" | "jsonl" | "json" | "arrow" | "webdataset" | "mds" | "tfrecord";
   readonly to: string;
+  readonly store?: string | undefined;
   readonly split?: string | undefined;
   readonly columns?: string | undefined;
   readonly where?: string | undefined;
@@ -49,6 +50,7 @@ function optionsOf(flags: Flags): ExportOptions {
     format: flags.format,
     to: flags.to,
     force: flags.force,
+    ...(flags.store === undefined ? {} : { store: flags.store }),
     ...selectionOf({ ...flags, split: undefined }),
     ...(flags.split === undefined ? {} : { split: listed(flags.split) }),
     ...(flags.columns === undefined ? {} : { columns: listed(flags.columns) }),

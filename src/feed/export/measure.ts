@@ -1,4 +1,4 @@
-import { sqlName, type Column, type DataType, type Sql } from "../../core/index.ts";
+import { MillraceError, sqlName, type Column, type DataType, type Sql } from "../../core/index.ts";
 import type { DataFile } from "../../dataset/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import type { ColumnFacts, MeasuredColumn } from "./format.ts";
@@ -80,4 +80,14 @@ async function sniff(engine: Engine, name: string, relation: Sql, signal?: Abort
   for (const { value } of await engine.query(first, signal)) kinds.add(mediaOf(value as Uint8Array));
   const [kind, ...others] = kinds;
   return others.length === 0 ? kind : undefined;
+}
+
+/** Numbers of days and microseconds have no infinity. */
+export function assertFinite(columns: readonly MeasuredColumn[]): void {
+  const column = columns.find(({ facts }) => facts.infinite > 0);
+  if (column === undefined) return;
+  throw new MillraceError("value", `\`${column.name}\` holds infinite times, which this format has no number for`, {
+    where: { column: column.name },
+    hint: `leave them out: \`--where "isfinite(${column.name})"\``,
+  });
 }

@@ -124,6 +124,11 @@ export type Payload =
       files: FileRef[];
       options?: Record<string, unknown>;
       columns?: Column[];
+      /**
+       * Looks at what the engine does not when it reads the files: checksums, limits. Runs beside the reading, and what was read is
+       * not kept when it throws.
+       */
+      verify?: (signal: AbortSignal) => Promise<void>;
       /** The files were read: what was fetched for them may go. */
       release?: () => Promise<void>;
     }

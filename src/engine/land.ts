@@ -35,8 +35,16 @@ async function outputOf(connection: DuckDBConnection, request: LandRequest, inpu
 }
 
 async function landFiles(session: Session, request: LandRequest): Promise<Landed> {
-  const { payload, format, signal } = request;
+  const { payload } = request;
   if (payload.form !== "files") throw new TypeError("landFiles takes files");
+  const { verify } = payload;
+  if (verify === undefined) return readFiles(session, request);
+  return beside(verify, request.signal, async (signal) => readFiles(session, { ...request, signal }));
+}
+
+async function readFiles(session: Session, request: LandRequest): Promise<Landed> {
+  const { payload, format, signal } = request;
+  if (payload.form !== "files") throw new TypeError("readFiles takes files");
   const native = format?.native;
   if (native === undefined) {
     throw new MillraceError("internal", `the format \`${payload.format}\` has no reader in the engine`, {
@@ -84,6 +92,33 @@ async function landFiles(session: Session, request: LandRequest): Promise<Landed
       stop();
     }
   }, signal);
+}
+
+/** Reads while `verify` looks at the same files. What it finds ends the reading, and goes before what the reading says. */
+async function beside(
+  verify: (signal: AbortSignal) => Promise<void>,
+  outer: AbortSignal | undefined,
+  read: (signal: AbortSignal) => Promise<Landed>,
+): Promise<Landed> {
+  const stop = new AbortController();
+  const signal = outer === undefined ? stop.signal : AbortSignal.any([stop.signal, outer]);
+  let found: { error: unknown } | undefined;
+  const verifying = verify(signal).catch((error: unknown) => {
+    // Of what was stopped an error says nothing.
+    if (!signal.aborted) found = { error };
+    stop.abort();
+  });
+  try {
+    const landed = await read(signal);
+    await verifying;
+    if (found === undefined) return landed;
+    for (const file of landed.files) await rm(file.path, { force: true });
+    throw found.error;
+  } catch (error) {
+    stop.abort();
+    await verifying;
+    throw found === undefined ? error : found.error;
+  }
 }
 
 /** DuckDB names the path it opened; people know the file by the name in its source. */

@@ -3,13 +3,10 @@ import { stat } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { openPromise, type Entry } from "yauzl";
 import { MillraceError } from "../core/errors.ts";
-import { unpackedBytes } from "../core/unpacked.ts";
+import { allowedBytes, unpackedBytes, withinLimits } from "../core/unpacked.ts";
 import { decodeBzip2 } from "./bzip2.ts";
 import type { ArchiveEntry, UnpackOptions } from "./containers.ts";
 import { createEntryGuard } from "./zip.ts";
-
-/** Below this much output a high ratio is normal: a small file of equal lines. */
-const freeBytes = 1024 * 1024;
 
 /** Runs in the child. With `list`, yields the entries of a zip archive; else the unpacked bytes of one file, in UTF-8 when it is text. */
 export default async function* unpackFile(
@@ -19,7 +16,8 @@ export default async function* unpackFile(
     yield await listEntries(options);
     return;
   }
-  const bytes = bounded(await open(options), options);
+  const { packed, bytes: unpacked } = await open(options);
+  const bytes = withinLimits(packed, unpacked, options);
   yield* options.encoding === undefined ? bytes : toUtf8(bytes, options.encoding);
 }
 
@@ -50,32 +48,6 @@ function* bunzip(path: string): Generator<Uint8Array> {
     });
   } finally {
     closeSync(file);
-  }
-}
-
-async function* bounded(
-  opened: { packed: number; bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array> },
-  options: UnpackOptions,
-): AsyncGenerator<Uint8Array> {
-  const { maximumBytes, maximumRatio } = options;
-  const allowed = Math.min(maximumBytes, Math.max(freeBytes, opened.packed * maximumRatio));
-  let total = 0;
-  for await (const chunk of opened.bytes) {
-    total += chunk.length;
-    if (total > allowed) {
-      throw total > maximumBytes
-        ? new MillraceError("limit", `it unpacks to more than ${maximumBytes} bytes`, {
-            hint: "raise `unpack_max_bytes`",
-          })
-        : new MillraceError(
-            "limit",
-            `it unpacks to more than ${maximumRatio} times its size, like a decompression bomb`,
-            {
-              hint: "raise `unpack_max_ratio` if the file is what it should be",
-            },
-          );
-    }
-    yield chunk;
   }
 }
 
@@ -129,7 +101,7 @@ async function listEntries(options: UnpackOptions): Promise<ArchiveEntry[]> {
   let total = 0;
   for await (const { entry } of eachFile(options)) {
     total += entry.uncompressedSize;
-    if (total > Math.min(options.maximumBytes, Math.max(freeBytes, packed * options.maximumRatio))) {
+    if (total > allowedBytes(packed, options)) {
       throw new MillraceError("limit", "its entries unpack to more than an archive of its size should", {
         hint: "raise `unpack_max_bytes` or `unpack_max_ratio` if the archive is what it should be",
       });

@@ -1,5 +1,6 @@
-import { deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
+import { constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { isMillraceError } from "../../src/core/index.ts";
 import { decodeBzip2 } from "../../src/sandbox/bzip2.ts";
 import { decodeLz4Frame } from "../../src/sandbox/lz4.ts";
 import { decodeSnappy } from "../../src/sandbox/snappy.ts";
@@ -129,7 +130,7 @@ describe("archives", () => {
 });
 
 /** Avro: a file with one block, compressed. https://avro.apache.org/docs/1.12.0/specification/#object-container-files */
-function avro(codec: string, block: Uint8Array, records: number): Buffer {
+function avro(codec: string, block: Uint8Array, records: number, type = "bytes"): Buffer {
   const long = (value: number): Buffer => {
     const bytes: number[] = [];
     let rest = BigInt(value) * 2n;
@@ -138,7 +139,7 @@ function avro(codec: string, block: Uint8Array, records: number): Buffer {
   };
   const text = (value: string): Buffer => Buffer.concat([long(Buffer.byteLength(value)), Buffer.from(value)]);
   const sync = Buffer.alloc(16, 7);
-  const schema = '{"type":"record","name":"r","fields":[{"name":"b","type":"bytes"}]}';
+  const schema = `{"type":"record","name":"r","fields":[{"name":"b","type":"${type}"}]}`;
   return Buffer.concat([
     Buffer.from("Obj\x01", "latin1"),
     long(2),
@@ -154,6 +155,10 @@ function avro(codec: string, block: Uint8Array, records: number): Buffer {
     sync,
   ]);
 }
+
+/** The zstd tool writes a checksum; zlib does only when told to. */
+const checked = (bytes: Uint8Array): Buffer =>
+  zstdCompressSync(bytes, { params: { [constants.ZSTD_c_checksumFlag]: 1 } });
 
 describe("bombs", () => {
   const zeros = Buffer.alloc(300_000_000);
@@ -180,6 +185,55 @@ describe("bombs", () => {
     const error = await bench.refusal({ path: name, parse_memory_mb: 512, parse_timeout_s: 20 });
     expect(["limit", "parse"]).toContain(error.code);
     expect(error.where.file).toContain(name);
+  });
+
+  const lines = (line: string, count: number): Buffer => Buffer.alloc(line.length * count, line);
+  test.each([
+    ["bomb.csv.gz", () => gzipSync(Buffer.concat([Buffer.from("id\n"), lines("1\n", 30_000_000)]))],
+    ["bomb.tsv.zst", () => zstdCompressSync(Buffer.concat([Buffer.from("id\n"), lines("1\n", 30_000_000)]))],
+    ["bomb.ndjson.gz", () => gzipSync(lines('{"id":1}\n', 5_000_000))],
+    ["bomb.ndjson.zst", () => zstdCompressSync(lines('{"id":1}\n', 5_000_000))],
+    // Two members: the end of the file says that there is nothing in it.
+    ["members.csv.gz", () => Buffer.concat([gzipSync(lines("1\n", 30_000_000)), gzipSync("")])],
+  ] as const)("%s, which the engine unpacks itself", { timeout: 60_000 }, async (name, make) => {
+    const bytes = make();
+    await bench.file(name, bytes);
+    const error = await bench.refusal({ path: name });
+    expect(`${error.code} ${error.message}`).toMatch(/^limit .*more than 200 times its size/);
+    expect(error.where.file).toBe(name);
+    const landing = await bench.land({ path: name, unpack_max_ratio: 20_000 });
+    expect(landing.written).toBeGreaterThanOrEqual(5_000_000);
+  });
+
+  test("records that take no bytes", { timeout: 60_000 }, async () => {
+    // 20 million times null, in a block of a few bytes.
+    const nothing = avro("null", Buffer.alloc(0), 20_000_000, "null");
+    await bench.file("nothing.avro", nothing);
+    expect((await bench.refusal({ path: "nothing.avro" })).code).toBe("limit");
+  });
+
+  test.each([
+    ["csv.gz", gzipSync, (row: number) => `${row},${row * 7}\n`],
+    ["ndjson.gz", gzipSync, (row: number) => `{"id":${row},"x":${row * 7}}\n`],
+    ["csv.zst", checked, (row: number) => `${row},${row * 7}\n`],
+  ] as const)("no flipped bit of a %s becomes a wrong row", { timeout: 60_000 }, async (suffix, pack, line) => {
+    const rows = 3_000;
+    const header = suffix.startsWith("csv") ? "id,x\n" : "";
+    const good = pack(Buffer.from(header + Array.from({ length: rows }, (_, row) => line(row)).join("")));
+    await bench.file(`good.${suffix}`, good);
+    expect((await bench.land({ path: `good.${suffix}` })).written).toBe(rows);
+    const taken: string[] = [];
+    for (let turn = 0; turn < 24; turn++) {
+      const damaged = Buffer.from(good);
+      // From behind the header, which the content is known by, to the checksum at the end.
+      const place = 64 + Math.floor((turn * (good.length - 65)) / 23);
+      damaged[place]! ^= 1 << (turn % 8);
+      await bench.file(`damaged-${turn}.${suffix}`, damaged);
+      const error = await bench.refusal({ path: `damaged-${turn}.${suffix}` }).catch((thrown: unknown) => thrown);
+      if (!isMillraceError(error) || error.where.file !== `damaged-${turn}.${suffix}`)
+        taken.push(`${place}: ${String(error)}`);
+    }
+    expect(taken).toEqual([]);
   });
 
   test("decoders of our own hold their limit before they allocate", () => {

@@ -1,4 +1,6 @@
+import { stat } from "node:fs/promises";
 import {
+  allowedBytes,
   messageOf,
   MillraceError,
   type Column,
@@ -11,6 +13,7 @@ import {
 import { deathReason, runInSandbox } from "../../sandbox/index.ts";
 import type { FormatOptions } from "./formats.ts";
 import type { FilesOptions } from "./index.ts";
+import { limitsOf } from "./members.ts";
 
 type Header = Extract<Converted, { columns: Column[] }>;
 
@@ -69,6 +72,20 @@ export function poisonPayload(file: string, why: string, columns: readonly Colum
   };
 }
 
+/** As text every file may become so much: one of few bytes may hold many equal records. */
+const freeBytes = 16 * 1024 ** 2;
+
+function tooMuch(file: string, allowed: number): MillraceError {
+  return new MillraceError(
+    "limit",
+    `the records of \`${file}\` are more than ${allowed} bytes as text, like a decompression bomb`,
+    {
+      where: { file },
+      hint: "raise `unpack_max_ratio` or `unpack_max_bytes` if the file is what it should be",
+    },
+  );
+}
+
 /** The records of a file as text of the wanted columns. What the converter cannot bring into them is rejected. */
 export async function convertFile(
   converter: Converter,
@@ -101,11 +118,17 @@ export async function convertFile(
     });
   }
   const header = first.value.message as Header;
+  const limits = limitsOf(options);
+  const allowed = Math.max(freeBytes, allowedBytes((await stat(file.path)).size, limits));
   async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    let total = 0;
     try {
       for await (const output of outputs) {
-        if (output instanceof Uint8Array) yield output;
-        else {
+        if (output instanceof Uint8Array) {
+          total += output.length;
+          if (total > allowed) throw tooMuch(file.name, allowed);
+          yield output;
+        } else {
           const message = output.message as { rejected: RejectedRecord } | { rows: number };
           if ("rows" in message) rows = message.rows;
           else rejected.push(message.rejected);

@@ -22,6 +22,7 @@ import { isAssets, isLines, openFormat, type FormatOptions } from "./formats.ts"
 import { Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
 import { readablesOf, type Readable } from "./members.ts";
+import { packedOf, verifyPacked, type Packed } from "./packed.ts";
 import { openPlace, type Found } from "./places.ts";
 import { ownScratch } from "./scratch.ts";
 import { partsOf, poisonPart, unchanged, type PartSpec } from "./parts.ts";
@@ -189,6 +190,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
         });
       }
       const files: FileRef[] = [];
+      const packed: Packed[] = [];
       const held: (() => Promise<void>)[] = [];
       const release = async (): Promise<void> => {
         for (const one of held.splice(0)) await one();
@@ -200,9 +202,19 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
           const ready = await fileRef({ ...file, wrapping, format: spec.format }, reading, signal);
           files.push(ready.file);
           held.push(ready.release);
+          const one = packedOf(ready.file, spec.format, wrapping);
+          if (one !== undefined) packed.push(one);
         }
         if (format.converter === undefined) {
-          return { form: "files", format: spec.format, files, options: spec.options, columns: spec.columns, release };
+          return {
+            form: "files",
+            format: spec.format,
+            files,
+            options: spec.options,
+            columns: spec.columns,
+            ...(packed.length === 0 ? {} : { verify: (stop) => verifyPacked(packed, options, stop) }),
+            release,
+          };
         }
         const payload = await convertFile(format.converter, files[0]!, spec.options, spec.columns, options, signal);
         return payload.form === "bytes" ? { ...payload, release } : payload;

@@ -1,14 +1,8 @@
-import { mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import {
-  asMillraceError,
-  forEachLimited,
-  MillraceError,
-  systemCode,
-  throwIfAborted,
-  type Store,
-} from "../core/index.ts";
-import { displaced, manifestName, parseManifest, type ExportSubject, type Manifest } from "../feed/export/manifest.ts";
+import { asMillraceError, MillraceError, systemCode } from "../core/index.ts";
+import { displaced, occupiedBy, type ExportSubject, type Occupied } from "../feed/export/manifest.ts";
+import { publishPieces, type Pieces } from "./export-pieces.ts";
 import type { LakeHandles } from "./lake.ts";
 import { makeScratch } from "./scratch.ts";
 
@@ -32,7 +26,7 @@ export async function openPlace(
   if (options.store !== undefined) return storePlace(lake, options.store, to, made, options);
   const address = /^[a-z][a-z0-9+.-]*:\/\/[^/]*/.exec(to)?.[0];
   return address === undefined
-    ? folderPlace(resolve(to), made, options.force)
+    ? folderPlace(resolve(to), made, options)
     : storePlace(lake, address, to.slice(address.length), made, options);
 }
 
@@ -43,12 +37,12 @@ interface PlaceOptions {
   signal?: AbortSignal | undefined;
 }
 
-async function folderPlace(to: string, made: ExportSubject, force: boolean): Promise<ExportPlace> {
+async function folderPlace(to: string, made: ExportSubject, options: PlaceOptions): Promise<ExportPlace> {
   await assertFolder(to);
   const target = await realpath(to).catch(() => to);
   const parts = join(dirname(target), `.${basename(target)}.partial`);
   const before = await occupied(target);
-  displaced(before, made, to, force);
+  displaced(before, made, to, options.force);
   let place = await beside(target, parts);
   if (place === undefined) {
     // The folder is a mount, or what it lies in is somebody else's.
@@ -61,17 +55,22 @@ async function folderPlace(to: string, made: ExportSubject, force: boolean): Pro
     name: to,
     async publish(paths) {
       const now = await occupied(target);
-      const old = displaced(now, made, to, force);
+      const old = displaced(now, made, to, options.force);
       if (parent === parts && old.length === now.names.length) {
         await swap(stage, target, parent);
         return;
       }
-      // Without its manifest the earlier export is none any more, whatever happens next.
-      for (const path of [manifestName, ...old]) await rm(join(target, path), { force: true });
-      for (const path of paths) {
-        await mkdir(dirname(join(target, path)), { recursive: true });
-        await rename(join(stage, path), join(target, path));
-      }
+      const pieces: Pieces = {
+        name: to,
+        occupied: () => occupied(target),
+        write: (path, bytes) => writeFile(join(target, path), bytes, { flush: true }),
+        async put(path) {
+          await mkdir(dirname(join(target, path)), { recursive: true });
+          await rename(join(stage, path), join(target, path));
+        },
+        remove: (path) => rm(join(target, path), { force: true }),
+      };
+      await publishPieces(pieces, paths, made, options);
       await syncFolder(target);
     },
     async [Symbol.asyncDispose]() {
@@ -109,7 +108,7 @@ async function beside(target: string, parts: string): Promise<{ parent: string; 
   }
 }
 
-async function occupied(folder: string): Promise<{ names: string[]; manifest: Manifest | undefined }> {
+async function occupied(folder: string): Promise<Occupied> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return [];
     throw asMillraceError(error, { file: folder });
@@ -118,8 +117,7 @@ async function occupied(folder: string): Promise<{ names: string[]; manifest: Ma
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .filter((name) => !name.startsWith(".partial/"));
-  if (!names.includes(manifestName)) return { names, manifest: undefined };
-  return { names, manifest: parseManifest(await readFile(join(folder, manifestName))) };
+  return occupiedBy(names, (name) => readFile(join(folder, name)));
 }
 
 async function assertFolder(folder: string): Promise<void> {
@@ -162,39 +160,30 @@ async function storePlace(
   reference: string,
   path: string,
   made: ExportSubject,
-  { force, signal }: PlaceOptions,
+  options: PlaceOptions,
 ): Promise<ExportPlace> {
   const prefix = path.replaceAll(/^\/+|\/+$/g, "");
   const store = await lake.storeAt(reference);
   const at = (name: string): string => (prefix === "" ? name : `${prefix}/${name}`);
-  const to = store.uri(prefix);
-  displaced(await occupiedInStore(store, prefix, at), made, to, force);
+  const pieces: Pieces = {
+    name: store.uri(prefix),
+    async occupied() {
+      const names: string[] = [];
+      for await (const { path: found } of store.list(prefix)) {
+        names.push(prefix === "" ? found : found.slice(prefix.length + 1));
+      }
+      return occupiedBy(names, (name) => store.read(at(name)));
+    },
+    write: async (name, bytes) => void (await store.write(at(name), bytes)),
+    put: async (name) => void (await store.adopt(join(stage, name), at(name))),
+    remove: (name) => store.remove(at(name)),
+  };
+  displaced(await pieces.occupied(), made, pieces.name, options.force);
   const stage = await makeScratch(join(lake.scratch, "export"));
   return {
     stage,
-    name: to,
-    async publish(paths) {
-      const old = displaced(await occupiedInStore(store, prefix, at), made, to, force);
-      await store.remove(at(manifestName));
-      for (const path of old) if (!paths.includes(path)) await store.remove(at(path));
-      const last = paths.at(-1)!;
-      await forEachLimited(paths.slice(0, -1), 4, async (path) => {
-        throwIfAborted(signal);
-        await store.adopt(join(stage, path), at(path));
-      });
-      await store.adopt(join(stage, last), at(last));
-    },
+    name: pieces.name,
+    publish: (paths) => publishPieces(pieces, paths, made, options),
     [Symbol.asyncDispose]: () => rm(stage, { recursive: true, force: true }),
   };
-}
-
-async function occupiedInStore(
-  store: Store,
-  prefix: string,
-  at: (path: string) => string,
-): Promise<{ names: string[]; manifest: Manifest | undefined }> {
-  const names: string[] = [];
-  for await (const { path } of store.list(prefix)) names.push(prefix === "" ? path : path.slice(prefix.length + 1));
-  if (!names.includes(manifestName)) return { names, manifest: undefined };
-  return { names, manifest: parseManifest(await store.read(at(manifestName))) };
 }

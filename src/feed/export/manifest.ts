@@ -6,6 +6,8 @@ import type { ExportedFile } from "./shard.ts";
 /** Written last: where it is, the export is complete. */
 export const manifestName = "manifest.json";
 export const croissantName = "croissant.json";
+/** Lies where files come one by one, until the manifest is there. */
+export const pendingName = "manifest.json.partial";
 
 /** What an export is of and what it consists of. Nothing in it depends on when and where it was made. */
 export interface Manifest {
@@ -34,6 +36,17 @@ export function manifestColumns(columns: readonly Column[], written: readonly Wr
   return columns.map(({ name, type }, index) => ({ ...written[index]!, column: name, type: formatType(type) }));
 }
 
+/** What the files of a place say of it. `read` gives the bytes of one. */
+export async function occupiedBy(
+  names: readonly string[],
+  read: (name: string) => Promise<Uint8Array>,
+): Promise<Occupied> {
+  const parse = async (name: string): Promise<Manifest | undefined> =>
+    names.includes(name) ? parseManifest(await read(name)) : undefined;
+  const [manifest, pending] = [await parse(manifestName), await parse(pendingName)];
+  return { names, manifest, ...(pending && { pending }) };
+}
+
 /** Undefined for what is no manifest of an export. */
 export function parseManifest(bytes: Uint8Array): Manifest | undefined {
   try {
@@ -45,6 +58,11 @@ export function parseManifest(bytes: Uint8Array): Manifest | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What is to come, as a manifest that names files only. */
+export function pendingBytes(made: ExportSubject, paths: readonly string[]): Uint8Array {
+  return Buffer.from(`${JSON.stringify({ millraceExport: 1, ...made, files: paths.map((path) => ({ path })) })}\n`);
 }
 
 const isInside = (path: unknown): path is string =>
@@ -67,14 +85,20 @@ export interface Occupied {
   /** Paths relative to it. */
   names: readonly string[];
   manifest: Manifest | undefined;
+  /** Of one that was cut off. */
+  pending?: ExportSubject & { files: { path: string }[] };
 }
 
 /**
  * The files that a new export removes. Throws `already-exists` when there are some that are not of an earlier export of the same,
  * unless `force`: then files of other names stay, and those of the same name are written over.
  */
-export function displaced({ names, manifest }: Occupied, made: ExportSubject, place: string, force: boolean): string[] {
-  const known = manifest === undefined ? [] : [...manifest.files.map(({ path }) => path), croissantName, manifestName];
+export function displaced(occupied: Occupied, made: ExportSubject, place: string, force: boolean): string[] {
+  const { names, manifest, pending } = occupied;
+  const known = [
+    ...(manifest === undefined ? [] : [...manifest.files.map(({ path }) => path), croissantName, manifestName]),
+    ...(pending === undefined ? [] : [...pending.files.map(({ path }) => path), pendingName]),
+  ];
   if (!force) {
     const foreign = names.filter((name) => !known.includes(name));
     if (foreign.length > 0) {
@@ -85,14 +109,17 @@ export function displaced({ names, manifest }: Occupied, made: ExportSubject, pl
         { hint: "name another folder with `--to`, or add `--force` to write between them" },
       );
     }
-    if (manifest !== undefined && !sameExport(manifest, made)) {
-      const of = manifest.splits === undefined ? "" : ` (${manifest.splits.join(", ")})`;
-      throw new MillraceError(
-        "already-exists",
-        `\`${place}\` holds the export of \`${manifest.dataset}@${manifest.version}\`${of} as ${manifest.format}`,
-        { hint: "name another folder with `--to`, or add `--force` to replace it" },
-      );
+    const earlier = manifest ?? pending;
+    if (earlier !== undefined && !sameExport(earlier, made)) {
+      const of = earlier.splits === undefined ? "" : ` (${earlier.splits.join(", ")})`;
+      const what =
+        manifest === undefined
+          ? `a part of the export of \`${earlier.dataset}\``
+          : `the export of \`${manifest.dataset}@${manifest.version}\``;
+      throw new MillraceError("already-exists", `\`${place}\` holds ${what}${of} as ${earlier.format}`, {
+        hint: "name another folder with `--to`, or add `--force` to replace it",
+      });
     }
   }
-  return known.filter((name) => names.includes(name));
+  return [...new Set(known)].filter((name) => names.includes(name));
 }

@@ -1,6 +1,3 @@
-import { createWriteStream } from "node:fs";
-import type { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import {
   Binary,
   Bool,
@@ -26,6 +23,8 @@ import {
 } from "apache-arrow";
 import { parseDecimal, type Column, type DataType, type Sql } from "../core/index.ts";
 import type { Engine, Vector, VectorBatch } from "../engine/index.ts";
+import { ArrowChunks } from "./arrow-chunks.ts";
+import { createShardFile } from "./export/shard.ts";
 
 /** The Arrow type of a column. UUIDs are text: Arrow has them only as an extension that few readers know. */
 export function arrowType(type: DataType): ArrowType {
@@ -122,25 +121,30 @@ export interface ArrowFiles {
   onProgress?: (rows: number, bytes: number) => void;
 }
 
-/** Writes the rows of a SELECT with these columns as Arrow IPC files. Returns the rows of each. */
+export interface ArrowFile {
+  rows: number;
+  bytes: number;
+  /** Lower-case hexadecimal. */
+  sha256: string;
+}
+
+/** Writes the rows of a SELECT with these columns as Arrow IPC files. At most one batch of the engine is in memory. */
 export async function writeArrowFiles(
   engine: Engine,
   select: Sql,
   columns: readonly Column[],
   { path, fileBytes = Infinity, signal, onProgress }: ArrowFiles,
-): Promise<number[]> {
+): Promise<ArrowFile[]> {
   const schema = arrowSchema(columns);
-  const counts: number[] = [];
-  let [file, bytes, allRows, allBytes] = [openFile(path(0), signal), 0, 0, 0];
-  let rows = 0;
+  const files: ArrowFile[] = [];
+  let [file, bytes, rows, allRows, allBytes] = [await openFile(path(0), schema), 0, 0, 0, 0];
   try {
     for await (const batch of engine.vectors(select, signal)) {
       const made = recordBatch(schema, batch);
       const size = made.data.byteLength;
       if (rows > 0 && bytes + size > fileBytes) {
-        await file.finish(schema);
-        counts.push(rows);
-        file = openFile(path(counts.length), signal);
+        files.push({ rows, ...(await file.finish()) });
+        file = await openFile(path(files.length), schema);
         [rows, bytes] = [0, 0];
       }
       await file.write(made);
@@ -148,42 +152,32 @@ export async function writeArrowFiles(
       bytes += size;
       onProgress?.((allRows += batch.rows), (allBytes += size));
     }
-    await file.finish(schema);
-    counts.push(rows);
+    files.push({ rows, ...(await file.finish()) });
   } catch (error) {
-    await file.abort();
+    await file.abandon().catch(() => undefined);
     throw error;
   }
-  return counts;
+  return files;
 }
 
-function openFile(path: string, signal: AbortSignal | undefined) {
-  const writer = new RecordBatchFileWriter();
-  const bytes = writer.toNodeStream();
-  const writing = pipeline(bytes, createWriteStream(path), signal ? { signal } : {});
-  // Told of where it is waited for.
-  writing.catch(() => undefined);
-  let isEmpty = true;
+async function openFile(path: string, schema: Schema) {
+  const file = await createShardFile(path);
+  const chunks = new ArrowChunks();
+  const writer = new RecordBatchFileWriter({ autoDestroy: false });
+  writer.reset(chunks, schema);
+  const flush = async (): Promise<void> => {
+    for (const chunk of chunks.take()) await file.write(chunk);
+  };
   return {
     async write(batch: RecordBatch): Promise<void> {
-      isEmpty = false;
       writer.write(batch);
-      // The writer queues without bound; a turn of the event loop lets the file keep up.
-      await new Promise((resolve) => setImmediate(resolve));
+      await flush();
     },
-    async finish(schema: Schema): Promise<void> {
-      // An empty table still needs its schema.
-      if (isEmpty) {
-        const nothing = makeData({ type: new Struct(schema.fields), length: 0, nullCount: 0 });
-        writer.write(new RecordBatch(schema, nothing));
-      }
+    async finish(): Promise<{ bytes: number; sha256: string }> {
       writer.finish();
-      await writing;
+      await flush();
+      return file.close();
     },
-    async abort(): Promise<void> {
-      // The writer by itself would leave its reader waiting.
-      (bytes as Readable).destroy();
-      await writing.catch(() => undefined);
-    },
+    abandon: () => file.abandon(),
   };
 }

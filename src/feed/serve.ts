@@ -2,8 +2,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { chmod, rm } from "node:fs/promises";
-import { AsyncByteQueue, RecordBatchStreamWriter, type Schema } from "apache-arrow";
+import { RecordBatchStreamWriter, type Schema } from "apache-arrow";
 import { MillraceError, asMillraceError, isMillraceError } from "../core/index.ts";
+import { ArrowChunks } from "./arrow-chunks.ts";
 import type { Feed } from "./feed.ts";
 import { feedSchema, toRecordBatch } from "./record-batch.ts";
 
@@ -138,7 +139,7 @@ async function stream(feed: Feed, schema: Schema, url: URL, response: ServerResp
   response.once("close", () => gone.abort());
   response.writeHead(200, { "content-type": "application/vnd.apache.arrow.stream" });
   const writer = new RecordBatchStreamWriter({ autoDestroy: false });
-  const sink = new Chunks();
+  const sink = new ArrowChunks();
   writer.reset(sink, schema);
   const reading = { from, rank, world, worker, workers, ...(to === undefined ? {} : { to }) };
   for await (const batch of feed.batches({ ...reading, signal: gone.signal })) {
@@ -149,21 +150,6 @@ async function stream(feed: Feed, schema: Schema, url: URL, response: ServerResp
   writer.finish();
   for (const chunk of sink.take()) response.write(chunk);
   response.end();
-}
-
-/** Keeps what the writer gives until it is taken: the queue of the library cannot be asked whether it is empty. */
-class Chunks extends AsyncByteQueue {
-  #chunks: Uint8Array[] = [];
-
-  override write(chunk: ArrayBufferView): void {
-    if (chunk.byteLength > 0) this.#chunks.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-  }
-
-  take(): Uint8Array[] {
-    const taken = this.#chunks;
-    this.#chunks = [];
-    return taken;
-  }
 }
 
 /** Resolves when the system has taken all of it, or the client is gone. So a slow client holds up its own stream only, and memory is bounded. */

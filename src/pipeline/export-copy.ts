@@ -43,16 +43,9 @@ export async function copyWriter(lake: LakeHandles, format: string, subject: Wri
       const name = (file: number): string =>
         shardBytes === undefined ? `${base}.arrow` : `${base}-${String(file).padStart(5, "0")}.arrow`;
       const path = (file: number): string => join(target, name(file));
-      const counts = await writeArrowFiles(engine, select, rows.columns, {
-        path,
-        fileBytes: shardBytes,
-        signal,
-        onProgress,
-      });
-      const files: ExportedFile[] = [];
-      for (const [file, count] of counts.entries())
-        files.push(await describeFile(path(file), `${prefix}${name(file)}`, count));
-      return files;
+      const options = { path, fileBytes: shardBytes, signal, onProgress };
+      const files = await writeArrowFiles(engine, select, rows.columns, options);
+      return files.map((file, index): ExportedFile => ({ path: `${prefix}${name(index)}`, ...file }));
     }
     if (shardBytes === undefined) {
       const path = join(target, `${base}.${format}`);

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { tableFromIPC } from "apache-arrow";
 import { describe, expect, test } from "vitest";
 import type { Store } from "../../src/core/index.ts";
 import { makePlace, published } from "../pipeline/place.ts";
@@ -75,6 +76,9 @@ describe("where an export goes", () => {
       dataset: "t",
       format,
     });
+    if (format !== "arrow") return;
+    const table = tableFromIPC(await readFile(join(to, report.files[0]!.path)));
+    expect([table.numRows, table.schema.names]).toEqual([0, ["id", "s"]]);
   });
 
   test("one that is killed leaves nothing that looks finished, and the next one is whole", async () => {

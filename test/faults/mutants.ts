@@ -72,6 +72,39 @@ export const mutants = {
     ],
     without: "an fsync that failed fails the write",
   },
+  "end-of-postgres": {
+    file: "sources/postgres/copy-out.ts",
+    edits: [
+      [
+        "if (this.#error !== undefined) throw this.#error;",
+        "if (this.#error !== undefined) {\n this.rows = this.seen;\n return undefined;\n}",
+      ],
+      [
+        "const chunk = this.#waiting.shift()!;",
+        "const chunk = this.#waiting.shift()!;\n    this.seen += chunk.toString('latin1').split('\\n').length - 1;",
+      ],
+      ["  readonly #text: string;", "  seen = 0;\n  readonly #text: string;"],
+    ],
+    without: "rows of PostgreSQL end where the server says so, not where the connection does",
+  },
+  "end-of-mysql": {
+    file: "sources/mysql/wire.ts",
+    edits: [
+      ["if (this.#error !== undefined) throw this.#error;", "if (this.#error !== undefined) return undefined;"],
+      ["if (this.#error === undefined) this.#writer.end();", "this.#writer.end();"],
+    ],
+    without: "rows of MySQL end where the server says so, not where the connection does",
+  },
+  "writes-cut-short": {
+    file: "stores/fs/files.ts",
+    edits: [
+      [
+        "done += writeSync(descriptor, bytes, done, Math.min(bytes.length - done, smallBytes));",
+        "try {\n done += writeSync(descriptor, bytes, done, Math.min(bytes.length - done, smallBytes));\n} catch {\n break;\n}",
+      ],
+    ],
+    without: "a write that a full disk refuses fails",
+  },
   "silence-of-postgres": {
     file: "sources/postgres/read.ts",
     edits: [

@@ -2,16 +2,20 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isMillraceError, messageOf } from "../../src/core/index.ts";
 import { startMariadb } from "../services/mariadb.ts";
 import { startPostgres } from "../services/postgres.ts";
+import { finish } from "./child.ts";
 import { Ledger } from "./ledger.ts";
+import { type MutantName, mutants } from "./mutants.ts";
 import type { OracleLake } from "./oracle-lake.ts";
 import { createTable, offerRows, oracleTable, type TableServer } from "./oracle-table.ts";
 import { type Proxy, startProxy, type Trouble } from "./proxy.ts";
 import { seeded } from "./random.ts";
 import { inScratch } from "./sweep.ts";
-import { recordFault, soak } from "./trust.ts";
+import { recordFault, recordMutant, soak } from "./trust.ts";
 
 const random = seeded("network");
 const records = 1_500;
+/** How the message of a short row of COPY begins. */
+const nextRow = Buffer.from("d\0\0\0");
 
 interface Peer extends AsyncDisposable {
   host: string;
@@ -87,7 +91,8 @@ describe.each([
   ];
   const troubles: [what: string, times: number, trouble: (offset: number) => Trouble][] = [
     ["cut after N bytes", soak ? 16 : 7, (cutAfter) => ({ cutAfter })],
-    ["reset after N bytes", soak ? 16 : 4, (cutAfter) => ({ cutAfter, by: "reset" })],
+    ["cut once after N bytes", soak ? 8 : 2, (cutAfter) => ({ cutAfter, once: true })],
+    ["reset after N bytes", soak ? 16 : 2, (cutAfter) => ({ cutAfter, by: "reset" })],
     ["silent after N bytes", soak ? 5 : 1, (silentAfter) => ({ silentAfter })],
     ["answer dropped after a request", soak ? 8 : 2, (offset) => ({ dropAnswerAfter: Math.floor(offset / 40) })],
   ];
@@ -112,6 +117,29 @@ describe.each([
       });
       expect(violations).toEqual([]);
       expect(fired).toBeGreaterThanOrEqual(Math.ceil(points.length / 2));
+    },
+  );
+
+  test(
+    "a build that takes the end of a connection for the end of the rows is noticed",
+    { timeout: 120_000 },
+    async () => {
+      const mutant: MutantName = `end-of-${source}`;
+      let caught = false;
+      // A cut in the middle of a record is noticed by whoever reads it, and so is one between two statements.
+      for (let attempt = 0; attempt < 12 && !caught; attempt++) {
+        caught = await withLake(async (lake) => {
+          const cutAfter = random.between(Math.floor(whole * 0.4), Math.floor(whole * 0.9));
+          proxy.set({ cutAfter, once: true, ...(source === "postgres" ? { before: nextRow } : {}) });
+          const ended = await finish({ program: "millrace.ts", args: ["run", lake.flow], cwd: lake.folder, mutant });
+          const fired = proxy.fired();
+          proxy.set(undefined);
+          return fired > 0 && ended.code === 0 && (await lake.rows()) < ledger.good;
+        });
+      }
+      const by = "cut once after N bytes";
+      recordMutant({ mutant, without: mutants[mutant].without, by, caught });
+      expect(caught).toBe(true);
     },
   );
 

@@ -6,6 +6,10 @@ export interface Trouble {
   latencyMs?: number;
   /** After so many bytes from the server the connection ends; the bytes before arrive. */
   cutAfter?: number;
+  /** Not in the middle of something: before the next place where these bytes stand. */
+  before?: Uint8Array;
+  /** Only one connection is concerned; then the network works again. */
+  once?: boolean;
   /** How it ends: an orderly end, or a reset. Default `end`. */
   by?: "end" | "reset";
   /** After so many bytes from the server nothing more comes, and the connection stays open. */
@@ -79,12 +83,17 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
         });
       }
     });
+    /** The number of bytes, of all that the server has sent, after which the chunk that comes now is cut off. */
+    const cutIn = (chunk: Buffer): number => {
+      const { cutAfter, before } = trouble;
+      if (cutAfter === undefined || before === undefined) return cutAfter ?? Number.POSITIVE_INFINITY;
+      const place = chunk.indexOf(before, Math.max(0, cutAfter - passed));
+      return place < 0 ? Number.POSITIVE_INFINITY : passed + place;
+    };
     upstream.on("data", (bytes) => {
       if (gone) return;
-      const limit = Math.min(
-        trouble.cutAfter ?? Number.POSITIVE_INFINITY,
-        trouble.silentAfter ?? Number.POSITIVE_INFINITY,
-      );
+      const { silentAfter, by, once } = trouble;
+      const limit = Math.min(cutIn(bytes), silentAfter ?? Number.POSITIVE_INFINITY);
       const part = bytes.subarray(0, Math.max(0, limit - passed));
       passed += part.length;
       if (part.length > 0) pass(upstream, client, part);
@@ -95,8 +104,9 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       }
       if (part.length === bytes.length) return;
       strike();
-      if (trouble.silentAfter !== undefined && limit === trouble.silentAfter) return;
-      if (trouble.by === "reset") client.resetAndDestroy();
+      if (once) trouble = {};
+      if (silentAfter !== undefined && limit === silentAfter) return;
+      if (by === "reset") client.resetAndDestroy();
       else client.end();
       upstream.destroy();
     });

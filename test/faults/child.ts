@@ -5,6 +5,8 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { MutantName } from "./mutants.ts";
 
+/** How `programs/mutate.ts` ends a process whose sources it could not change. */
+const mutantMissed = 70;
 const programs = join(import.meta.dirname, "programs");
 
 export interface ChildOptions {
@@ -116,6 +118,8 @@ export function start(options: ChildOptions): Child {
       rmSync(scratch, { recursive: true, force: true });
       notify();
       if (expired) errors += `\nended by force after ${deadlineMs} ms`;
+      // A mutant that was not made proves nothing, whatever the test thinks of how its process ended.
+      if (mutant !== undefined && code === mutantMissed) return reject(new Error(errors));
       // `faketime` lives on, and says so.
       const killed = signal === "SIGKILL" || (code !== 0 && errors.includes("Caught Killed"));
       resolve({ code, killed: killed && !expired, lines: lines(), errors, steps, outputs });

@@ -5,7 +5,7 @@ export const registry: Registry = {
   sources: {
     "files": {
       title: "Files",
-      summary: "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine or in any store, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
+      summary: "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine, in any store or behind URLs, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
       load: async () => (await import("./sources/files/index.ts")).default,
     },
     "mysql": {

@@ -24,7 +24,8 @@ function formatPlace({ file, line, row, ...names }: ErrorPlace): string {
   );
   if (file !== undefined) {
     const near = relative(process.cwd(), file);
-    const path = near === "" || near.startsWith("..") || near.length > file.length ? file : near;
+    const isUrl = file.includes("://");
+    const path = isUrl || near === "" || near.startsWith("..") || near.length > file.length ? file : near;
     parts.unshift(line === undefined ? path : `${path}:${line}`);
   }
   if (row !== undefined) parts.push(`row ${row}`);

@@ -59,6 +59,12 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
         path: [...path, "path"],
         message: "`from.path` is for files; with a source as `from.connection` use `from.stream`",
       });
+    } else if (![from.path, from.stream, from.query, spec["path"], spec["paths"]].some((each) => each !== undefined)) {
+      problems.push({
+        path,
+        message: `\`from.connection\` is \`${from.connection}\`, but neither \`from.stream\` nor \`from.query\` says what to read`,
+        ...(spec.store === undefined ? {} : { hint: "`path: '**/*.parquet'` names objects of the store" }),
+      });
     } else if (spec.source === undefined && spec.store === undefined) {
       problems.push({
         path: place,

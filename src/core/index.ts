@@ -9,7 +9,7 @@ export * from "./enrichment.ts";
 export * from "./errors.ts";
 export { safeFetch, type FetchOptions } from "./fetch.ts";
 export type { FetchResponse } from "./fetch-response.ts";
-export type { Resolve } from "./fetch-target.ts";
+export { parseHttpUrl, shownUrl, type Resolve } from "./fetch-target.ts";
 export * from "./format.ts";
 export { parseJson } from "./json.ts";
 export * from "./retry.ts";

@@ -191,6 +191,8 @@ export interface SourceContext {
   scratch?: string;
   /** A store by the name of its connection, or by its address. Its owner closes it. Throws `not-found`, `config`. */
   store?: (reference: string) => Promise<Store>;
+  /** Gives a store of the source's own copies on this machine, in the read cache of the lake. The source closes it. */
+  cached?: () => Promise<(store: Store) => Store>;
 }
 
 export interface SourceCapabilities {

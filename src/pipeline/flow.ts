@@ -251,17 +251,6 @@ export function flowProblems(flow: Flow): { path: (string | number)[]; message: 
   if (from.stream !== undefined && from.query !== undefined) {
     problems.push({ path: ["from", "query"], message: "`from.stream` and `from.query` exclude each other" });
   }
-  if (
-    from.connection !== undefined &&
-    from.path === undefined &&
-    from.stream === undefined &&
-    from.query === undefined
-  ) {
-    problems.push({
-      path: ["from"],
-      message: `\`from.connection\` is \`${from.connection}\`, but neither \`from.stream\` nor \`from.query\` says what to read`,
-    });
-  }
   if (flow.mode === "merge" && flow.key === undefined) {
     problems.push({
       path: ["mode"],

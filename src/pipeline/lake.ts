@@ -160,6 +160,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
         folder: config.folder,
         engine: await openOnce(),
         store: (reference: string) => stores.open(reference),
+        cached: () => stores.cached(),
       };
       if (name === undefined) return openSource(registry, "files", options ?? {}, { ...context, connection: "files" });
       const found = await connection(name);

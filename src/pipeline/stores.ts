@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { join, resolve } from "node:path";
 import { MillraceError, suggestion, type Registry, type Store } from "../core/index.ts";
 import { withReadCache } from "../dataset/index.ts";
@@ -24,6 +25,8 @@ export interface SourceStores extends AsyncDisposable {
   open(reference: string): Promise<Store>;
   /** Opens all that the configuration refers to, and gives the folders that the engine must be let into. */
   folders(): Promise<string[]>;
+  /** What gives a store of somebody else's copies in the same read cache. */
+  cached(): Promise<(store: Store) => Store>;
 }
 
 export function sourceStores(
@@ -57,6 +60,7 @@ export function sourceStores(
       const folders = new Set<string>();
       for (const reference of await references(config, connection)) {
         // One that cannot be opened is told of by who reads from it; others must not suffer.
+        if (/^https?:/i.test(reference)) folders.add((await place()).scratch);
         const found = await storeOf(reference, registry, connection).catch(() => undefined);
         if (found === undefined) continue;
         const { capabilities } = await loadStore(registry, found.type);
@@ -67,6 +71,11 @@ export function sourceStores(
       }
       return [...folders];
     },
+    async cached() {
+      const { cacheFolder, scratch } = await place();
+      // What one of them gives back others may still use.
+      return (store) => readable(store, config, cacheFolder, join(scratch, randomUUID()));
+    },
     async [Symbol.asyncDispose]() {
       for (const store of opened.values()) await (await store.catch(() => undefined))?.[Symbol.asyncDispose]();
     },
@@ -75,7 +84,7 @@ export function sourceStores(
 
 /** `s3://bucket` of `s3://bucket/in/*.csv`. */
 function addressOf(path: unknown): string | undefined {
-  return typeof path === "string" ? /^[a-z][a-z0-9+.-]*:\/\/[^/]*/.exec(path)?.[0] : undefined;
+  return typeof path === "string" ? /^[a-z][a-z0-9+.-]*:\/\/[^/]*/i.exec(path)?.[0] : undefined;
 }
 
 async function references(

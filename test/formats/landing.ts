@@ -104,6 +104,12 @@ export async function openBench(): Promise<Bench> {
       engine,
       scratch,
       store: async () => store,
+      cached: async () => (own) =>
+        withReadCache(own, {
+          folder: join(scratch, "copies"),
+          use: join(scratch, `use-${landings++}`),
+          maxBytes: 1e9,
+        }),
     });
 
   async function landPart(part: Part, request: ReadRequest, columns: Column[], files: Source) {

@@ -84,7 +84,7 @@ test("the search finds what it looks for", () => {
 
 /** The options of each connector that are marked as secret. */
 const secretOptions: Record<string, string[]> = {
-  files: [],
+  files: ["headers"],
   postgres: ["password", "url"],
   mysql: ["password", "url"],
 };
@@ -144,6 +144,13 @@ describe("a password that is wrong, or that somebody echoes, is nowhere to be se
         ssl: "disable",
       },
       my_broken: { source: "mysql", url: `mysql://reader:${encoded}@:x/` },
+      web_echo: {
+        source: "files",
+        path: `http://127.0.0.1:${port}/a.csv`,
+        allow_hosts: [`127.0.0.1:${port}`],
+        headers: { authorization: `Bearer ${secret}` },
+      },
+      web_query: { source: "files", path: `http://127.0.0.1:1/a.csv?token=${encoded}`, allow_hosts: ["127.0.0.1:1"] },
       // A secret where none belongs: the user put it into the wrong option.
       pg_misplaced: { source: "postgres", host: secret, port: postgres.port, user: "reader", connectTimeoutMs: 1_000 },
     };
@@ -155,7 +162,11 @@ describe("a password that is wrong, or that somebody echoes, is nowhere to be se
     const flows = Object.fromEntries(
       Object.keys(connections).map((name) => [
         `flow_${name}`,
-        { from: { connection: name, stream: name.startsWith("pg") ? "public.t" : "t" } },
+        {
+          from: name.startsWith("web")
+            ? { connection: name }
+            : { connection: name, stream: name.startsWith("pg") ? "public.t" : "t" },
+        },
       ]),
     );
     await writeFile(join(folder, "millrace.yaml"), stringify({ store: "./lake", connections, flows }));
@@ -163,7 +174,13 @@ describe("a password that is wrong, or that somebody echoes, is nowhere to be se
     const commands = Object.keys(connections).map((name, index) =>
       index % 2 === 0 ? ["check", name] : ["run", `flow_${name}`, "--json"],
     );
-    commands.push(["discover", "pg_wrong"], ["discover", "my_wrong", "--json"], ["check", "pg_url", "--json"]);
+    commands.push(
+      ["discover", "pg_wrong"],
+      ["discover", "my_wrong", "--json"],
+      ["check", "web_echo"],
+      ["run", "flow_web_query"],
+      ["check", "pg_url", "--json"],
+    );
     const leaks: string[] = [];
     let failed = 0;
     for (let index = 0; index < commands.length; index += 2) {

@@ -109,6 +109,9 @@ export function detect(name: string, head: Buffer, shown = name): Nature {
   if (named === undefined && encoding === undefined && isBinary(head))
     refuse("a file of an unknown kind, and not text", "leave it out of `path`, or say with `format` what it is");
   const words = new TextDecoder(encoding ?? "utf-8").decode(text);
+  if (/^\s*<(!doctype\s+html|html[\s>])/i.test(words)) {
+    refuse("an HTML page", "open it: servers answer so when they want a login, or have no such file");
+  }
   const format = textFormat(named, words, head.length === headBytes);
   // The engine skips a UTF-8 mark in delimited text, but not in JSON.
   if (encoding === "utf-8" && (format === "csv" || format === "tsv")) encoding = undefined;

@@ -224,7 +224,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       }
     },
 
-    async [Symbol.asyncDispose]() {},
+    [Symbol.asyncDispose]: () => place[Symbol.asyncDispose](),
   };
 }
 

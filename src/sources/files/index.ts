@@ -9,7 +9,7 @@ export const filesOptions = z.strictObject({
   path: paths
     .optional()
     .describe(
-      "File, folder (with all below it) or glob such as `data/**/*.csv`, or a list of them. Relative to the configuration.",
+      "File, folder (with all below it) or glob such as `data/**/*.csv`, or a list of them. Relative to the configuration. Or URLs of files: `https://example.com/2024.csv.gz`.",
     ),
   store: z
     .string()
@@ -34,6 +34,17 @@ export const filesOptions = z.strictObject({
       "What to do with a file that was read before and has changed other than by new lines at its end: `fail`, `ignore` the change, or `reread` it whole, which doubles its rows unless the flow replaces or merges. Default `fail`.",
     ),
   assets: assetsOptions.prefault({}).describe("What becomes of the bytes of documents, images, recordings."),
+  allow_hosts: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      "Hosts of URLs that may be called though they are not public, and ports besides 80, 443, 8080 and 8443: `intranet`, `10.0.0.5:9000`, `*.corp.example`.",
+    ),
+  headers: z
+    .record(z.string().regex(/^[\w-]+$/), z.string())
+    .default({})
+    .meta({ secret: true })
+    .describe("Headers for URLs, such as `authorization`. They are not sent to hosts that the server redirects to."),
   part_bytes: z
     .number()
     .int()
@@ -81,7 +92,7 @@ export default defineSource({
   name: "files",
   title: "Files",
   summary:
-    "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine or in any store, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
+    "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine, in any store or behind URLs, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
   options: filesOptions,
   needs: [],
   capabilities: {
@@ -102,6 +113,10 @@ export default defineSource({
     {
       title: "Objects of a bucket",
       yaml: "connections:\n  bucket: { store: s3, bucket: events, region: eu-west-1 }\nflows:\n  events:\n    from: { connection: bucket, path: 2024/**/*.ndjson.gz }",
+    },
+    {
+      title: "Files of a web server",
+      yaml: 'connections:\n  archive:\n    source: files\n    path: [https://intranet:8443/2023.parquet, https://intranet:8443/2024.parquet]\n    allow_hosts: [intranet]\n    headers: { authorization: "Bearer ${env:ARCHIVE_TOKEN}" }\nflows:\n  orders:\n    from: { connection: archive }',
     },
     {
       title: "Semicolons and decimal commas",

@@ -1,9 +1,9 @@
 import { access, constants, open } from "node:fs/promises";
-import { dirname, extname, resolve, sep } from "node:path";
+import { dirname, extname, join, resolve, sep } from "node:path";
 import { MillraceError, systemCode, type RandomAccess, type SourceContext } from "../../core/index.ts";
 import type { FilesOptions } from "./index.ts";
 import { listFiles, nameOf } from "./list.ts";
-import { configuredPaths, globBase, globCharacters, isAddress } from "./scratch.ts";
+import { configuredPaths, globBase, globCharacters, isAddress, isWebAddress, ownScratch } from "./scratch.ts";
 import { storePlace } from "./store-place.ts";
 
 /** A file as the listing found it. */
@@ -49,6 +49,8 @@ export interface Place {
   open: (file: Pick<Found, "path" | "name">) => Promise<RandomAccess>;
   /** Throws `conflict` when the file is another one by now, as far as the place can tell. */
   hold(file: Wanted, signal?: AbortSignal): Promise<Held>;
+  /** Gives back what the place itself has taken; stores are closed by their owners. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Throws `config` when the options do not say where files are, or nobody can open the store that they name. */
@@ -61,6 +63,8 @@ export async function openPlace(options: FilesOptions, context: SourceContext): 
     throw new MillraceError("config", "`files` needs `path`", { where, hint: "set `path: data/*.csv`" });
   }
   const addresses = patterns.filter(isAddress);
+  if (options.store === undefined && addresses.some(isWebAddress))
+    return openWeb(addresses, patterns, options, context);
   if (options.store === undefined && addresses.length === 0) return localPlace(patterns, resolve(context.folder));
   if (context.store === undefined) {
     throw new MillraceError("config", "files of a store can only be read within a lake", { where });
@@ -85,6 +89,32 @@ export async function openPlace(options: FilesOptions, context: SourceContext): 
     patterns.map((pattern) => pattern.slice(root.length + 1)),
     context.connection,
   );
+}
+
+async function openWeb(
+  addresses: readonly string[],
+  patterns: readonly string[],
+  options: FilesOptions,
+  { connection, cached, scratch }: SourceContext,
+): Promise<Place> {
+  const where = { connection };
+  if (cached === undefined) throw new MillraceError("config", "URLs can only be read within a lake", { where });
+  const other = patterns.find((pattern) => !isWebAddress(pattern));
+  if (other !== undefined) {
+    throw new MillraceError("config", `\`path\` names URLs and \`${other}\``, {
+      where,
+      hint: "one connection or flow reads from one place",
+    });
+  }
+  const web = {
+    allowHosts: options.allow_hosts,
+    headers: options.headers,
+    scratch: scratch === undefined ? ownScratch() : join(scratch, "files"),
+    maximumBytes: options.unpack_max_bytes,
+  };
+  const cache = await cached();
+  const { webPlace } = await import("./web-place.ts");
+  return webPlace(addresses, web, cache);
 }
 
 function localPlace(patterns: readonly string[], folder: string): Place {
@@ -124,10 +154,12 @@ function localPlace(patterns: readonly string[], folder: string): Place {
     },
     open: openLocal,
     hold: async ({ path }) => ({ path, release: async () => undefined }),
+    [Symbol.asyncDispose]: async () => undefined,
   };
 }
 
-async function openLocal({ path, name }: Pick<Found, "path" | "name">): Promise<RandomAccess> {
+/** A file of this machine. Throws `not-found`, `permission`. */
+export async function openLocal({ path, name }: Pick<Found, "path" | "name">): Promise<RandomAccess> {
   const file = await open(path, "r").catch((cause: unknown) => {
     const code = systemCode(cause) === "ENOENT" ? "not-found" : "permission";
     throw new MillraceError(code, `\`${name}\` cannot be read: ${systemCode(cause)}`, { where: { file: name }, cause });

@@ -11,7 +11,12 @@ export function configuredPaths(options: Pick<FilesOptions, "path" | "paths">): 
 
 /** `s3://bucket/…`: a path in a store. */
 export function isAddress(path: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//.test(path);
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(path);
+}
+
+/** A file behind a URL. */
+export function isWebAddress(path: string): boolean {
+  return /^https?:\/\//i.test(path);
 }
 
 export const globCharacters = /[*?[\]{}]/;

@@ -54,6 +54,7 @@ export function storePlace(store: Store, configured: readonly string[], connecti
       await assertUnchanged(store, file);
       return { path: localFile(store, known.path), release: async () => undefined };
     },
+    [Symbol.asyncDispose]: async () => undefined,
   };
 }
 

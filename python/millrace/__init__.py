@@ -6,7 +6,7 @@
     for batch in feed:                      # pyarrow.RecordBatch, one a step
         x = batch["features"]
 
-A run that was stopped goes on at any step: `Feed(url, start=step)`. With several trainers give `rank` and `world`: the ranks
+`arrays(batch)` gives NumPy arrays by name. A run that was stopped goes on at any step: `Feed(url, start=step)`. With several trainers give `rank` and `world`: the ranks
 together see exactly what one would, for every number of ranks that divides the batch.
 """
 
@@ -20,11 +20,32 @@ from urllib.parse import urlencode, urlsplit
 
 import pyarrow as pa
 
-__all__ = ["Feed", "FeedError"]
+__all__ = ["Feed", "FeedError", "arrays"]
 
 
 class FeedError(Exception):
     """The feed cannot be reached, refuses the request, or ended early."""
+
+
+def arrays(batch: pa.RecordBatch) -> dict[str, Any]:
+    """The columns of a batch by name: numbers and booleans as NumPy arrays, lists of one length as rows × length, images as rows × shape,
+    all else as lists of Python values. Nulls among floats are NaN; other columns in which the feed has nulls are lists, in every batch."""
+    import numpy as np
+
+    result: dict[str, Any] = {}
+    for field, column in zip(batch.schema, batch.columns):
+        kind = field.type
+        number = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+        if isinstance(kind, pa.FixedShapeTensorType) and not field.nullable:
+            result[field.name] = np.array(column.to_numpy_ndarray())
+        elif pa.types.is_fixed_size_list(kind) and not field.nullable:
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            result[field.name] = np.array(flat).reshape(len(column), kind.list_size)
+        elif pa.types.is_floating(kind) or (number and not field.nullable):
+            result[field.name] = np.array(column.to_numpy(zero_copy_only=False))
+        else:
+            result[field.name] = column.to_pylist()
+    return result
 
 
 class _UnixConnection(http.client.HTTPConnection):

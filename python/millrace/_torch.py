@@ -8,41 +8,36 @@ import pyarrow as pa
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from . import Feed, arrays
+
 
 def tensors(batch: pa.RecordBatch) -> dict[str, Any]:
-    """Numbers and lists of one length as tensors (rows × length), without a copy where that is possible; all else as lists."""
-    result: dict[str, Any] = {}
-    for name, column in zip(batch.schema.names, batch.columns):
-        kind = column.type
-        if pa.types.is_fixed_size_list(kind) and column.null_count == 0:
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            result[name] = torch.from_numpy(flat.copy()).reshape(len(column), kind.list_size)
-        elif (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)) and column.null_count == 0:
-            result[name] = torch.from_numpy(column.to_numpy(zero_copy_only=False).copy())
-        else:
-            result[name] = column.to_pylist()
-    return result
+    """`arrays` as tensors; lists stay lists."""
+    columns = arrays(batch).items()
+    return {name: column if isinstance(column, list) else torch.from_numpy(column) for name, column in columns}
 
 
 class TorchFeed(IterableDataset):
-    """`state_dict()["step"]` is the next step; `load_state_dict` goes on there. In a DataLoader with workers, keep the number of
-    batches that the training loop has taken: that number, as `start`, goes on exactly."""
+    """`state_dict()["step"]` is the next step; `load_state_dict` goes on there. That is all a StatefulDataLoader of torchdata needs.
 
-    def __init__(self, feed: Any) -> None:
+    A plain DataLoader with workers does not say how far its workers are: count the batches that the training loop has taken, and
+    go on with `load_state_dict({"step": start + taken})`, with any number of workers."""
+
+    def __init__(self, feed: Feed) -> None:
         super().__init__()
         self.feed = feed
         self.step = feed.start
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from . import Feed
-
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         feed = self.feed
         part = Feed(feed.url, self.step, feed.stop, feed.rank, feed.world, worker, workers, feed.timeout)
         for step, batch in part.steps():
-            self.step = step + 1
+            # Where a worker with this number goes on with the step after its own; without workers, the next step.
+            self.step = step + workers - worker
             yield tensors(batch)
+        self.step = feed.start
 
     def state_dict(self) -> dict[str, int]:
         return {"step": self.step}

@@ -67,6 +67,8 @@ export interface Feed extends AsyncDisposable {
   readonly columns: Column[];
   /** Columns of lists that all have one length, and that length: tensors. */
   readonly listLengths: ReadonlyMap<string, number>;
+  /** Columns without a null in any batch. */
+  readonly present: ReadonlySet<string>;
   /** Samples of an epoch. */
   readonly rows: number;
   readonly batchSize: number;
@@ -139,6 +141,7 @@ export async function openFeed(
     datasets: opened.map(({ name, version, cache }) => ({ name, version, rows: cache.rows })),
     columns: batchColumns(first),
     listLengths: listLengths(opened),
+    present: presentColumns(opened),
     rows: order.samplesPerEpoch,
     batchSize,
     stepsPerEpoch: order.stepsPerEpoch,
@@ -164,6 +167,12 @@ function listLengths(sources: readonly OpenSource[]): Map<string, number> {
   }
   return lengths;
 }
+
+const presentColumns = (sources: readonly OpenSource[]): Set<string> => {
+  const laid = [...sources[0]!.cache.layout.columns.entries()];
+  const present = laid.filter(([index]) => sources.every(({ cache }) => !cache.seen[index]!.nulls));
+  return new Set(present.map(([, { column }]) => column.name));
+};
 
 async function openSource(
   engine: () => Promise<Engine>,

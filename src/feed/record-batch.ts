@@ -21,15 +21,19 @@ function typeOf({ type, listLength }: Pick<FeedColumn, "type" | "listLength">): 
   return new FixedSizeList(listLength, new Field("element", arrowType(type.element), true));
 }
 
-/** The schema of all batches of a feed. `lengths`: of lists that all have one, by column. */
+/**
+ * The schema of all batches of a feed. `lengths`: of lists that all have one, by column. `present`: columns in which no batch has a null,
+ * so that a reader can choose once and for all how it holds a column.
+ */
 export function feedSchema(
   columns: readonly Column[],
   lengths: ReadonlyMap<string, number>,
   metadata: Record<string, string> = {},
+  present: ReadonlySet<string> = new Set(),
 ): Schema {
   const fields = columns.map(({ name, type }) => {
     const listLength = lengths.get(name);
-    return new Field(name, typeOf({ type, ...(listLength === undefined ? {} : { listLength }) }), true);
+    return new Field(name, typeOf({ type, ...(listLength === undefined ? {} : { listLength }) }), !present.has(name));
   });
   return new Schema(fields, new Map(Object.entries(metadata)));
 }

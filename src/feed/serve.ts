@@ -42,7 +42,8 @@ export interface FeedDescription {
  * A client that reads slowly slows down its own stream and nothing else. Nothing is kept of a client, so there is nothing to clean up.
  */
 export async function serveFeed(feed: Feed, options: ServeOptions = {}): Promise<FeedServer> {
-  const schema = feedSchema(feed.columns, feed.listLengths, { "millrace.feed": JSON.stringify(feed.datasets) });
+  const metadata = { "millrace.feed": JSON.stringify(feed.datasets) };
+  const schema = feedSchema(feed.columns, feed.listLengths, metadata, feed.present);
   const server = createServer((request, response) => {
     handle(feed, schema, request, response).catch((error: unknown) => fail(response, error));
   });

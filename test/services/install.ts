@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { MillraceError } from "../../src/core/index.ts";
@@ -29,23 +30,31 @@ export function findProgram(program: Pick<Program, "name" | "folders">): string 
 export async function requireProgram(program: Program): Promise<string> {
   const found = findProgram(program);
   if (found !== undefined) return found;
-  const hint = `apt-get install ${program.packages.join(" ")}`;
-  if (process.getuid?.() === 0 && findProgram({ name: "apt-get" }) !== undefined) {
-    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    try {
-      await execute("apt-get", ["update", "-qq"], { env });
-      await execute("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...program.packages], { env });
-    } catch (cause) {
-      throw new MillraceError("unreachable", `${program.service} cannot be installed with apt-get`, { cause, hint });
-    }
-    const installed = findProgram(program);
-    if (installed !== undefined) return installed;
-  }
+  await requirePackages(program.service, program.packages);
+  const installed = findProgram(program);
+  if (installed !== undefined) return installed;
   throw new MillraceError(
     "unreachable",
-    `${program.service} cannot be had: \`${program.name}\` is not on this machine`,
-    { hint },
+    `${program.service} cannot be had: \`${program.name}\` is not in ${program.packages.join(", ")}`,
   );
+}
+
+/** Installs Debian packages with apt-get, as root. Throws `unreachable`, named by the service. */
+export async function requirePackages(service: string, packages: readonly string[]): Promise<void> {
+  const hint = `apt-get install ${packages.join(" ")}`;
+  if (process.getuid?.() !== 0 || findProgram({ name: "apt-get" }) === undefined) {
+    throw new MillraceError("unreachable", `${service} cannot be had: it is not on this machine`, { hint });
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  // Files of tests run side by side, and apt-get refuses to.
+  const apt = (...options: string[]): Promise<unknown> =>
+    execute("flock", [join(tmpdir(), "millrace-apt.lock"), "apt-get", ...options], { env, maxBuffer: 1 << 24 });
+  try {
+    await apt("update", "-qq");
+    await apt("install", "-y", "-qq", "--no-install-recommends", ...packages);
+  } catch (cause) {
+    throw new MillraceError("unreachable", `${service} cannot be installed with apt-get`, { cause, hint });
+  }
 }
 
 function expand(pattern: string): string[] {

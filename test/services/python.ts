@@ -21,13 +21,15 @@ export interface PythonEnvironment {
 
 /**
  * A virtual environment with the given packages, made once and kept in `.cache`; those of `bare` come without what they say they need.
- * Throws `unreachable` named by what could not be installed.
+ * `system`: an interpreter whose packages are there too. Throws `unreachable` named by what could not be installed.
  */
 export async function pythonEnvironment(
   packages: readonly string[],
   bare: readonly string[] = [],
+  system?: string,
 ): Promise<PythonEnvironment> {
-  const wanted = [...packages.toSorted(), ...bare.map((name) => `bare ${name}`).toSorted()];
+  const base = system === undefined ? [] : [`system ${system}`];
+  const wanted = [...packages.toSorted(), ...bare.map((name) => `bare ${name}`).toSorted(), ...base];
   const hash = createHash("sha256").update(wanted.join("\n")).digest("hex").slice(0, 12);
   const folder = join(cacheFolder, `python-${hash}`);
   const python = join(folder, "bin", "python");
@@ -44,7 +46,7 @@ export async function pythonEnvironment(
   try {
     if (existsSync(ready)) return { folder, python };
     rmSync(folder, { recursive: true, force: true });
-    await execute("python3", ["-m", "venv", folder]);
+    await execute(system ?? "python3", ["-m", "venv", ...(system ? ["--system-site-packages"] : []), folder]);
     const install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
     await execute(python, [...install, ...packages], { maxBuffer: 1 << 26 });
     if (bare.length > 0) await execute(python, [...install, "--no-deps", ...bare], { maxBuffer: 1 << 26 });

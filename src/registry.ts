@@ -46,6 +46,11 @@ export const registry: Registry = {
       summary: "Arrow files (Feather 2) and streams, plain or compressed with zstd or LZ4, read in a child process.",
       load: async () => (await import("./formats/arrow/index.ts")).default,
     },
+    "audio": {
+      title: "Audio",
+      summary: "WAV, MP3, FLAC, OGG, M4A, AAC, AMR and the sound of videos: duration, loudness, silence, clipping, and the sound itself as a model takes it.",
+      load: async () => (await import("./formats/audio/index.ts")).default,
+    },
     "avro": {
       title: "Apache Avro",
       summary: "Avro object container files with their logical types, plain or with deflate, snappy, zstandard or bzip2, read in a child process.",
@@ -95,6 +100,11 @@ export const registry: Registry = {
       title: "TSV",
       summary: "Text with tabs between values; otherwise like CSV.",
       load: async () => (await import("./formats/tsv/index.ts")).default,
+    },
+    "video": {
+      title: "Video",
+      summary: "MP4, MOV, MKV, WebM, MPEG-TS, AVI and FLV: streams, and frames at a rate, at key frames or at changes of scene, each as an image with its measures.",
+      load: async () => (await import("./formats/video/index.ts")).default,
     },
   },
   runners: {

@@ -48,6 +48,9 @@ const magics: readonly [offset: number, magic: string, mediaType: string][] = [
   [8, "WEBP", "image/webp"],
   [8, "WAVE", "audio/wav"],
   [8, "AVI ", "video/x-msvideo"],
+  [8, "AIFF", "audio/aiff"],
+  [8, "AIFC", "audio/aiff"],
+  [0, "FLV\x01", "video/x-flv"],
   [4, "ftypavif", "image/avif"],
   [4, "ftypavis", "image/avif"],
   [4, "ftypheic", "image/heic"],
@@ -61,9 +64,6 @@ const magics: readonly [offset: number, magic: string, mediaType: string][] = [
   [0, "OggS", "audio/ogg"],
   [0, "fLaC", "audio/flac"],
   [0, "ID3", "audio/mpeg"],
-  [0, "\xff\xfb", "audio/mpeg"],
-  [0, "\xff\xf3", "audio/mpeg"],
-  [0, "\xff\xf2", "audio/mpeg"],
   [0, "\xff\xf1", "audio/aac"],
   [0, "\xff\xf9", "audio/aac"],
   [0, "#!AMR", "audio/amr"],
@@ -98,6 +98,15 @@ const textTypes: Record<string, string> = {
   svg: "image/svg+xml",
 };
 
+/** The header of a frame of MPEG audio, layers I to III (ISO/IEC 11172-3, 2.4.1.3): sync, a layer, a bit rate and a sampling rate. */
+function isMpegFrame([first = 0, second = 0, third = 0]: Uint8Array): boolean {
+  const version = (second >> 3) & 3;
+  const layer = (second >> 1) & 3;
+  return (
+    first === 0xff && second >= 0xe0 && version !== 1 && layer !== 0 && third >> 4 !== 15 && ((third >> 2) & 3) !== 3
+  );
+}
+
 const binaryByte = (byte: number): boolean => byte < 9 || (byte > 13 && byte < 32 && byte !== 27);
 
 /**
@@ -114,6 +123,7 @@ export function sniffMediaType(head: Uint8Array, name: string): string {
   // Packets of 188 bytes, each with its mark.
   if (latin[0] === "G" && latin[188] === "G" && latin[376] === "G") return "video/mp2t";
   for (const [offset, magic, mediaType] of magics) if (latin.startsWith(magic, offset)) return mediaType;
+  if (isMpegFrame(bytes)) return "audio/mpeg";
   // A PDF may begin with something else.
   if (latin.slice(0, 1024).includes("%PDF-")) return "application/pdf";
   const marked = latin.startsWith("\xff\xfe") || latin.startsWith("\xfe\xff");

@@ -47,6 +47,8 @@ export interface Converter {
   columns?: readonly Column[];
   /** The module loads native code. */
   native?: boolean;
+  /** Programs that the module starts, within the same limits; the option `programs` gives it their paths by these names. */
+  programs?: readonly string[];
 }
 
 /** Runs in the child. Yields the columns first, then bytes of CSV or NDJSON that have them. */
@@ -55,6 +57,8 @@ export type Converted =
   | { columns: Column[]; format: "csv" | "ndjson"; encodings?: Record<string, "json" | "hex" | "base64"> }
   | Uint8Array
   | { rejected: { reason: string; origin: string; record: string } }
+  /** Given now and then by who works long on what comes next, so that it is not taken for stuck. */
+  | { alive: true }
   /** At the end: how many records the file holds, rejected ones included. */
   | { rows: number };
 

@@ -12,6 +12,8 @@ export interface ChildKind {
   readable: string | undefined;
   /** It may load native code. */
   native: boolean;
+  /** It may start programs. */
+  programs: boolean;
 }
 
 /** A child and what is known of it. */
@@ -33,7 +35,13 @@ export interface Child {
 export function startChild(kind: ChildKind): Child {
   const own = mkdtempSync(join(tmpdir(), "millrace-sandbox-"));
   const command = childCommand(kind, own);
-  const child = spawn(command[0]!, command.slice(1), { stdio: "pipe", env: {}, cwd: own });
+  const child = spawn(command[0]!, command.slice(1), {
+    stdio: "pipe",
+    env: {},
+    cwd: own,
+    // The leader of a group: who kills it kills the programs that it started.
+    detached: kind.programs,
+  });
   let words = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     words = (words + text).slice(-4_000);
@@ -48,7 +56,10 @@ export function startChild(kind: ChildKind): Child {
     child.once("close", (code, signal) => resolve({ code, signal }));
   });
   // A child whose parent has died removes its folder itself.
-  void ended.then(() => rmSync(own, { recursive: true, force: true }));
+  void ended.then(() => {
+    if (kind.programs) killGroup(child.pid);
+    rmSync(own, { recursive: true, force: true });
+  });
   return {
     process: child,
     frames: readFrames(child.stdout),
@@ -71,8 +82,19 @@ export function dismissChild(child: Child): void {
   child.process.stdin.end();
 }
 
+/** The programs that a child has started, also when it has ended itself. */
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // There are none.
+  }
+}
+
 export function killChild(child: Child): void {
   child.process.kill("SIGKILL");
+  if (child.kind.programs) killGroup(child.process.pid);
 }
 
 export function isAlive(child: Child): boolean {

@@ -64,9 +64,9 @@ export function permissible(folder: string): string {
 
 /**
  * The command line of a child: limits of the kernel, no network, and Node's permission model, which lets it read its own code and
- * `readable`, write to `own`, and neither start processes nor, unless that is what it is for, load native code.
+ * `readable`, write to `own`, and neither start processes nor load native code, unless that is what it is for.
  */
-export function childCommand({ memoryBytes, readable, native }: ChildKind, own: string): string[] {
+export function childCommand({ memoryBytes, readable, native, programs }: ChildKind, own: string): string[] {
   const heapMegabytes = Math.max(64, Math.floor((memoryBytes * 0.6) / 1024 ** 2));
   return [
     ...limitPrefix(memoryBytes),
@@ -81,6 +81,7 @@ export function childCommand({ memoryBytes, readable, native }: ChildKind, own: 
     ...(readable === undefined ? [] : [`--allow-fs-read=${permissible(readable)}`]),
     `--allow-fs-write=${own}`,
     ...(native ? ["--allow-addons"] : []),
+    ...(programs ? ["--allow-child-process"] : []),
     childModule,
   ];
 }

@@ -22,6 +22,8 @@ export interface SandboxJob {
   memoryBytes?: number;
   /** The module loads native code, which Node's permissions do not bind; the kernel's limits still do. */
   native?: boolean;
+  /** The module starts programs. They have the limits of the child, and end with it. */
+  programs?: boolean;
   signal?: AbortSignal;
 }
 
@@ -80,7 +82,11 @@ class ChildDied extends Error {
 async function* runOnce(job: SettledJob): AsyncGenerator<SandboxOutput, void, undefined> {
   const { deadlineMs, memoryBytes, signal } = job;
   const readable = job.path === undefined ? undefined : dirname(resolve(job.path));
-  const child = await takeChild({ memoryBytes, readable, native: job.native ?? false }, deadlineMs, signal);
+  const child = await takeChild(
+    { memoryBytes, readable, native: job.native ?? false, programs: job.programs ?? false },
+    deadlineMs,
+    signal,
+  );
   let clean = false;
   let died = false;
   let killedFor: DeathReason | undefined;

@@ -9,9 +9,11 @@ import { DuckDBInstance } from "@duckdb/node-api";
 import sharp from "sharp";
 import { afterAll, expect, test } from "vitest";
 import type { FormatDefinition } from "../../src/core/index.ts";
+import { wav } from "../../src/formats/audio/wav.ts";
 import { registry } from "../../src/registry.ts";
 import { assetFormatContract, type AssetFormatContract } from "../contracts/asset-format.ts";
 import { formatContract, type FormatContract } from "../contracts/format.ts";
+import { requireFfmpeg } from "../services/ffmpeg.ts";
 import { zip } from "../sources/zip.ts";
 
 type Rows = readonly { id: number; text: string }[];
@@ -127,7 +129,16 @@ const subjects: Record<string, Subject> = {
 const definitions = new Map<string, FormatDefinition>();
 for (const [name, entry] of Object.entries(registry.formats)) definitions.set(name, await entry.load());
 
+const ffmpeg = await requireFfmpeg();
+const film = join(folder, "film.mkv");
+await ffmpeg.make("-f", "lavfi", "-i", "testsrc=size=64x48:rate=5:duration=2", "-c:v", "mpeg4", "-bitexact", film);
+
 const assets: Record<string, AssetFormatContract["sample"]> = {
+  audio: {
+    bytes: wav(Buffer.from(Int16Array.from({ length: 4000 }, (_, at) => 9000 * Math.sin(at / 5)).buffer), 8000),
+    mediaType: "audio/wav",
+    rows: 1,
+  },
   chat: {
     bytes: Buffer.from("1/23/24, 10:00 - Ada: hello\n1/23/24, 10:01 - Bob: and\nmore\n"),
     mediaType: "text/plain",
@@ -148,6 +159,8 @@ const assets: Record<string, AssetFormatContract["sample"]> = {
     rows: 1,
   },
 };
+
+assets["video"] = { bytes: readFileSync(film), mediaType: "video/x-matroska", rows: 2 };
 
 test("every format of the registry has a subject", () => {
   expect(Object.keys({ ...subjects, ...assets }).toSorted()).toEqual([...definitions.keys()].toSorted());

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -119,4 +119,46 @@ test("no environment, no writing, no network", async () => {
   const { port } = server.address() as { port: number };
   expect((await failure(job("connect", port))).code).toBe("parse");
   server.close();
+});
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+};
+
+test.each(["hang-below", "leave-below"])("programs that a child has started end with it: %s", async (how) => {
+  const pids: number[] = [];
+  const it = job(how, "", { programs: true, deadlineMs: 2_000 });
+  await expect(
+    (async () => {
+      for await (const output of runInSandbox(it)) {
+        if (!(output instanceof Uint8Array)) pids.push((output.message as { pid: number }).pid);
+      }
+    })(),
+  ).rejects.toMatchObject({ code: how === "hang-below" ? "timeout" : "parse" });
+  // The fault fired: there was a program.
+  expect(pids.length).toBeGreaterThan(0);
+  await expect.poll(() => pids.filter(isAlive), { timeout: 20_000 }).toEqual([]);
+});
+
+test.skipIf(!existsSync("/usr/bin/prlimit"))("programs have the limits of the child that starts them", async () => {
+  const { messages } = await gather(job("limits-below", "", { programs: true, memoryBytes: 512 * 1024 ** 2 }));
+  const [{ limits }, { environment }, { interfaces }] = messages as [
+    { limits: string },
+    { environment: string },
+    { interfaces: string },
+  ];
+  expect(Number(/Max data size\s+(\d+)/.exec(limits)?.[1])).toBeLessThan(2 * 1024 ** 3);
+  expect(Number(/Max open files\s+(\d+)/.exec(limits)?.[1])).toBeLessThanOrEqual(256);
+  expect(environment).not.toMatch(/PATH|HOME/);
+  const canUnshare = spawnSync("unshare", ["--net", "true"]).status === 0;
+  if (canUnshare)
+    expect(interfaces.split("\n").filter((line) => line.includes(":") && !line.includes("lo:"))).toEqual([]);
+});
+
+test("a child that was not meant to start programs cannot", async () => {
+  expect((await failure(job("limits-below"))).message).toMatch(/restricted|ERR_ACCESS_DENIED|denied/i);
 });

@@ -10,7 +10,7 @@ import {
   type Payload,
   type RejectedRecord,
 } from "../../core/index.ts";
-import { deathReason, runInSandbox } from "../../sandbox/index.ts";
+import { deathReason, findPrograms, runInSandbox } from "../../sandbox/index.ts";
 import type { FormatOptions } from "./formats.ts";
 import type { FilesOptions } from "./index.ts";
 import { limitsOf } from "./members.ts";
@@ -24,14 +24,16 @@ export function convertJob(
   options: FilesOptions,
   signal: AbortSignal | undefined,
 ) {
+  const { programs } = converter;
   return runInSandbox({
     module: converter.module,
-    input: [file, formatOptions],
+    input: [file, programs === undefined ? formatOptions : { ...formatOptions, programs: findPrograms(programs) }],
     file: file.name,
     path: file.path,
     deadlineMs: options.parse_timeout_s * 1000,
     memoryBytes: options.parse_memory_mb * 1024 ** 2,
     ...(converter.native === undefined ? {} : { native: converter.native }),
+    ...(programs === undefined ? {} : { programs: true }),
     ...(signal ? { signal } : {}),
   });
 }
@@ -129,9 +131,9 @@ export async function convertFile(
           if (total > allowed) throw tooMuch(file.name, allowed);
           yield output;
         } else {
-          const message = output.message as { rejected: RejectedRecord } | { rows: number };
-          if ("rows" in message) rows = message.rows;
-          else rejected.push(message.rejected);
+          const message = output.message as { rejected?: RejectedRecord; rows?: number };
+          if (message.rows !== undefined) rows = message.rows;
+          if (message.rejected !== undefined) rejected.push(message.rejected);
         }
       }
     } catch (error) {

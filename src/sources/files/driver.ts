@@ -13,6 +13,7 @@ import {
   type SourceContext,
   type StreamInfo,
 } from "../../core/index.ts";
+import { findPrograms } from "../../sandbox/index.ts";
 import { newsOf, type News } from "./changes.ts";
 import { chooseColumns, mergeColumns } from "./columns.ts";
 import { convertFile, poisonPayload } from "./convert.ts";
@@ -152,6 +153,11 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
 
     async plan(request, { after, signal }): Promise<Plan> {
       const position = new Position(after);
+      if (options.format !== undefined) {
+        // Said once before anything is read, not of each file.
+        const { format } = await openFormat(options.format, declaredOf(request).options);
+        findPrograms(format.converter?.programs ?? []);
+      }
       const known = (position.columns ?? []) as unknown as Column[];
       const looked: (News | undefined)[] = [];
       await forEachLimited(await place.list(patternsOf(request), signal), place.looks, async (file, index) => {

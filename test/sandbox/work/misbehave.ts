@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 
@@ -65,6 +65,23 @@ export default async function* misbehave(how: string, argument: number | string)
         connect(String(argument)).once("connect", resolve).once("error", reject);
       });
       yield { connected: true };
+      return;
+    case "hang-below": {
+      const child = spawn("sleep", ["600"], { stdio: "ignore" });
+      yield { pid: child.pid };
+      await new Promise(() => undefined);
+      return;
+    }
+    case "leave-below": {
+      yield { pid: spawn("sleep", ["600"], { stdio: "ignore" }).pid };
+      process.kill(process.pid, "SIGSEGV");
+      await new Promise(() => undefined);
+      return;
+    }
+    case "limits-below":
+      yield { limits: execFileSync("cat", ["/proc/self/limits"], { encoding: "utf8" }) };
+      yield { environment: execFileSync("env", { encoding: "utf8" }) };
+      yield { interfaces: execFileSync("cat", ["/proc/net/dev"], { encoding: "utf8" }) };
       return;
     case "spawn":
       execFileSync("true");

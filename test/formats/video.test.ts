@@ -92,19 +92,17 @@ describe("video", () => {
     ]);
     await ffmpeg.make(
       ...parts.flat(),
-      ...[
-        "-filter_complex",
-        "[0][1][2]concat=n=3:v=1:a=0",
-        "-c:v",
-        "mpeg4",
-        "-q:v",
-        "2",
-        "-g",
-        "50",
-        "-sc_threshold",
-        "1000000000",
-        path,
-      ],
+      "-filter_complex",
+      "[0][1][2]concat=n=3:v=1:a=0",
+      "-c:v",
+      "mpeg4",
+      "-q:v",
+      "2",
+      "-g",
+      "50",
+      "-sc_threshold",
+      "1000000000",
+      path,
     );
     const frames = (await read(path)).rows;
     expect(times(frames)).toEqual([0, 1, 2, 3, 4, 5]);
@@ -141,8 +139,23 @@ describe("video", () => {
   test("a frame is the picture that ffmpeg gives, smaller when it is larger than asked for", async () => {
     const path = join(folder, "pattern.mp4");
     await ffmpeg.make(
-      ...["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=10:duration=2", "-f", "lavfi", "-i", "sine=duration=2"],
-      ...["-c:v", "mpeg4", "-q:v", "2", "-c:a", "aac", "-metadata", "title=Pattern", path],
+      "-f",
+      "lavfi",
+      "-i",
+      "testsrc2=size=640x360:rate=10:duration=2",
+      "-f",
+      "lavfi",
+      "-i",
+      "sine=duration=2",
+      "-c:v",
+      "mpeg4",
+      "-q:v",
+      "2",
+      "-c:a",
+      "aac",
+      "-metadata",
+      "title=Pattern",
+      path,
     );
     const { output } = await ffmpeg.make(
       "-ss",

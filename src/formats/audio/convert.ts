@@ -19,10 +19,12 @@ import type { AudioOptions } from "./index.ts";
 import { SampleStore } from "./samples.ts";
 import { Meter, type Measures } from "./meter.ts";
 
+/** Only what the user has said comes here. */
+type Given = AssetConvertOptions & Partial<AudioOptions> & { programs: Programs };
 type Options = AssetConvertOptions & AudioOptions & { programs: Programs };
 
 /** The rows of one recording, by one pass of the decoder. */
-export default async function* convert(file: FileRef, options: Options): AsyncIterable<Converted> {
+export default async function* convert(file: FileRef, options: Given): AsyncIterable<Converted> {
   yield headerOf([...(options.columns ?? columns)]);
   const settled: Options = {
     ...options,
@@ -31,6 +33,7 @@ export default async function* convert(file: FileRef, options: Options): AsyncIt
     measures: options.measures ?? true,
     rate: options.rate ?? 16_000,
     silence_db: options.silence_db ?? -50,
+    samples: options.samples ?? false,
   };
   const rows = new AssetRows(file, options, audioColumns);
   const input = inputOf(file.path, options.asset.mediaType);

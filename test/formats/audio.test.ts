@@ -46,9 +46,18 @@ async function read(path: string, options: Record<string, unknown> = {}) {
 
 /** A tone, then nothing, then noise that is clipped, at rates and layouts of one's choice. */
 const scenario = (rate: number, layout: string): string[] => [
-  ...["-f", "lavfi", "-i", `sine=frequency=997:sample_rate=${rate}:duration=4`],
-  ...["-f", "lavfi", "-i", `anullsrc=sample_rate=${rate}:channel_layout=mono:duration=4`],
-  ...["-f", "lavfi", "-i", `anoisesrc=sample_rate=${rate}:duration=2:seed=7:amplitude=0.9`],
+  "-f",
+  "lavfi",
+  "-i",
+  `sine=frequency=997:sample_rate=${rate}:duration=4`,
+  "-f",
+  "lavfi",
+  "-i",
+  `anullsrc=sample_rate=${rate}:channel_layout=mono:duration=4`,
+  "-f",
+  "lavfi",
+  "-i",
+  `anoisesrc=sample_rate=${rate}:duration=2:seed=7:amplitude=0.9`,
   "-filter_complex",
   `[2]volume=6dB[n];[0]volume=-10dB[t];[t]aformat=channel_layouts=mono[a];[1]atrim=duration=4[b];[a][b][n]concat=n=3:v=0:a=1,aformat=channel_layouts=${layout}`,
 ];

@@ -48,12 +48,13 @@ export function framesOf(programs: Programs, input: readonly string[], request: 
   const running = start(
     programs.ffmpeg,
     [
-      ...["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"],
+      ..."-nostdin -hide_banner -nostats -loglevel level+info".split(" "),
       ...(kind === "key" ? ["-skip_frame", "nokey"] : []),
       ...input,
-      ...["-map", `0:${stream}`, "-filter:v", filters, "-fps_mode", "passthrough"],
+      ...`-map 0:${stream} -fps_mode passthrough -filter:v`.split(" "),
+      filters,
       ...(kind === "video" ? ["-frames:v", "1"] : []),
-      ...["-c:v", "mjpeg", "-q:v", `${quality}`, "-pix_fmt", "yuvj420p", "-f", "image2pipe", "pipe:1"],
+      ...`-c:v mjpeg -q:v ${quality} -pix_fmt yuvj420p -f image2pipe pipe:1`.split(" "),
     ],
     1,
     (line) => {

@@ -1,4 +1,4 @@
-import type { Column, Cursor, Entry, LeafStatistics, Sql, StagedFile, Store } from "../core/index.ts";
+import type { Column, Cursor, Entry, LeafStatistics, MillraceError, Sql, StagedFile, Store } from "../core/index.ts";
 import type { ErasureState } from "./erasure.ts";
 import type { RowFilter } from "./row-filter.ts";
 
@@ -86,14 +86,38 @@ export interface GcOptions {
   keepVersions?: number;
   /** The moment that ages are counted from: milliseconds since the epoch. Default: the clock of this machine. */
   now?: number;
-  /** Paths that must stay whatever the metadata says: staged files of unfinished runs, leases. */
+  /** Paths that must stay whatever the metadata says: staged files of unfinished runs. */
   protect?: (path: string) => boolean;
   /** Paths of all objects that rows of versions name, those `without` excepted. Absent: what lies in `assets/` stays. */
   objects?: (without: ReadonlySet<bigint>) => Promise<ReadonlySet<string>>;
 }
 
+export interface LeaseOptions {
+  /** Milliseconds that it counts for when it is not renewed. Default 15 minutes. It is renewed three times as often. */
+  ttlMs?: number;
+}
+
+/** Ends with `await using`. */
+export interface Lease extends AsyncDisposable {
+  /** Why there is none: the store cannot be written to. Reading goes on, and a gc may come between. */
+  readonly missing?: MillraceError;
+}
+
+/** Somebody reads a version, and gc leaves it. */
+export interface LeaseInfo {
+  version: number;
+  /** `feed`, `export`, `publish`, `lookup`. */
+  by: string;
+  host: string;
+  pid: number;
+  /** When it ends if it is not renewed: milliseconds since the epoch. */
+  until: number;
+}
+
 export interface GcReport {
   expired: number[];
+  /** Versions that are being read, which therefore stayed. */
+  leased: LeaseInfo[];
   removed: Entry[];
   kept: number;
   bytes: number;
@@ -150,6 +174,8 @@ export interface Dataset {
   /** Drops versions from the metadata; files go with `gc`. */
   expire(versions: readonly Version[]): Promise<void>;
   gc(options?: GcOptions): Promise<GcReport>;
+  /** Keeps `gc` from a version and its files until it ends. `by`: what reads it, for people. Throws `not-found` for one that has expired. */
+  lease(version: Version, by: string, options?: LeaseOptions): Promise<Lease>;
 }
 
 /** The built-in catalog: a folder per dataset in one store. */

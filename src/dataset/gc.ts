@@ -6,20 +6,23 @@ import { expire } from "./history.ts";
 import { ownNumbers } from "./iceberg/log.ts";
 import { status } from "./iceberg/manifest.ts";
 import { property, retainedMetadataFiles, sweepsOf } from "./iceberg/metadata.ts";
+import { isAnyUnnamed, leasedPaths, leasesOf } from "./lease.ts";
 import type { Table } from "./table.ts";
 
 const defaultMinimumAgeMs = 24 * 3600 * 1000;
 
 /**
  * Removes files that no retained version names. Nothing is removed unless all that is retained could be read, and never what is
- * younger than the minimum age, what `protect` names, or what a commit made while we looked refers to.
+ * younger than the minimum age, what `protect` names, what a leased version needs (lease.ts), or what a commit made while we looked
+ * refers to.
  */
 export async function collectGarbage(table: Table, options: GcOptions = {}): Promise<GcReport> {
   const { dryRun = false, minimumAgeMs = defaultMinimumAgeMs, protect = () => false, now = Date.now() } = options;
   await table.refresh();
   // What an erasure has written and not yet committed is named by no version.
   assertNoErasure(table, table.metadata);
-  const expired = expirable(table, options);
+  const { live: leased, snapshots: read, ended } = await leasesOf(table, options.now);
+  const expired = expirable(table, options).filter((version) => !read.has(version.snapshotId));
   if (!dryRun) await expire(table, expired);
   const without = new Set(expired.map((version) => version.snapshotId));
 
@@ -60,11 +63,15 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
     // Versions that were committed while we listed may name files that were unreferenced before.
     await table.refresh();
     const still = await reachablePaths(table, without);
+    // After the metadata, as lease.ts says.
+    const leases = await leasesOf(table, options.now);
+    for (const path of await leasedPaths(table, leases, without)) still.add(path);
+    const keepObjects = isAnyUnnamed(table, leases, without);
     if (candidates.some(({ path }) => isObject(table, path))) {
       for (const path of await options.objects!(without)) still.add(path);
     }
     for (const entry of candidates) {
-      if (still.has(entry.path) || protect(entry.path)) {
+      if (still.has(entry.path) || protect(entry.path) || (keepObjects && isObject(table, entry.path))) {
         kept++;
         continue;
       }
@@ -72,8 +79,9 @@ export async function collectGarbage(table: Table, options: GcOptions = {}): Pro
       removed.push(entry);
     }
   }
+  if (!dryRun) for (const path of ended) await table.store.remove(path);
   const bytes = removed.reduce((sum, entry) => sum + entry.size, 0);
-  return { expired: expired.map((version) => version.number), removed, kept, bytes };
+  return { expired: expired.map((version) => version.number), leased, removed, kept, bytes };
 }
 
 /**

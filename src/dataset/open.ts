@@ -8,6 +8,7 @@ import { evolve } from "./evolve.ts";
 import { collectGarbage } from "./gc.ts";
 import { expire, findVersion, rollback, tag, untag } from "./history.ts";
 import { loadNewest } from "./iceberg/log.ts";
+import { leaseVersion } from "./lease.ts";
 import { currentSnapshot } from "./iceberg/metadata.ts";
 import { alter } from "./schema-change.ts";
 import { knownData, relation } from "./relation.ts";
@@ -78,6 +79,7 @@ export function datasetOf(table: Table): Dataset {
     rollback: (version) => settled(rollback(table, version)),
     expire: (versions) => settled(expire(table, versions)),
     gc: (options) => settled(collectGarbage(table, options)),
+    lease: (version, by, options) => settled(leaseVersion(table, version, by, options)),
   };
   tables.set(dataset, table);
   return dataset;

@@ -74,6 +74,8 @@ export interface Feed extends AsyncDisposable {
   readonly batchSize: number;
   readonly stepsPerEpoch: number;
   readonly steps: number;
+  /** Why gc may remove the files of what is fed while it is open: the store does not let us write that we read it. */
+  readonly unleased?: MillraceError;
   /** One step, at any time. */
   batch(step: number, rank?: number, world?: number): Promise<FeedBatch>;
   /** Steps in order. */

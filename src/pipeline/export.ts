@@ -59,6 +59,8 @@ export async function exportDataset(
   const started = performance.now();
   throwIfAborted(options.signal);
   const { dataset, version } = await lake.resolve(reference);
+  await using lease = await dataset.lease(version, "export");
+  void lease;
   const format = formatOf(options.format);
   const splits = splitsOf(options.split);
   const rows = await chooseRows(lake, dataset, version, { ...options, splits });

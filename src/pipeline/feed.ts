@@ -17,9 +17,14 @@ export async function feedDatasets(
 ): Promise<Feed> {
   const list = typeof references === "string" ? [references] : references;
   const sources: FeedSource[] = [];
+  // As long as it is open: a cache that turns out to be damaged is made anew from the files of the version.
+  await using leases = new AsyncDisposableStack();
+  let unleased: MillraceError | undefined;
   for (const reference of list) {
     const { dataset: name, weight } = typeof reference === "string" ? { dataset: reference } : reference;
     const { dataset, version } = await lake.resolve(name);
+    const lease = leases.use(await dataset.lease(version, "feed"));
+    unleased ??= lease.missing;
     const columns = dataset.columns(version);
     const names = columns.map((column) => column.name);
     if (weight !== undefined && !(weight > 0)) {
@@ -36,7 +41,10 @@ export async function feedDatasets(
     });
   }
   const cache = options.cache?.folder === undefined ? { ...options.cache, folder: lake.feedCache } : options.cache;
-  return openFeed(() => lake.engine(), sources, { ...options, cache });
+  const feed = await openFeed(() => lake.engine(), sources, { ...options, cache });
+  leases.use(feed);
+  const held = leases.move();
+  return { ...feed, ...(unleased && { unleased }), [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 /** The split column is no feature, so it is left out also where no split is asked for. */

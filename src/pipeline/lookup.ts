@@ -44,16 +44,18 @@ export async function openLookup(lake: LakeHandles, name: string, options: Looku
     return {
       stamp: JSON.stringify([String(version.snapshotId), version.schemaId, epoch, pending?.id ?? null, done.length]),
       open: (signal) =>
-        during(lake.store, () =>
-          openEntityIndex(() => lake.engine(), dataset, version, {
+        during(lake.store, async () => {
+          await using lease = await dataset.lease(version, "lookup");
+          void lease;
+          return await openEntityIndex(() => lake.engine(), dataset, version, {
             key: choice.key ?? flowKey(lake, dataset.name),
             ...(choice.columns === undefined ? {} : { columns: choice.columns }),
             ...(choice.where === undefined ? {} : { where: choice.where }),
             ...(choice.lastBy === undefined ? {} : { lastBy: choice.lastBy }),
             cache: { folder: lake.feedCache, ...options.cache },
             ...(signal === undefined ? {} : { signal }),
-          }),
-        ),
+          });
+        }),
     };
   };
   return openIndexLookup(name, newest, options.signal);

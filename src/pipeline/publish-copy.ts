@@ -68,6 +68,8 @@ export async function publishDataset(
 ): Promise<Publication[]> {
   const { dataset, version } = await lake.resolve(reference);
   dataset.assertOpen();
+  await using lease = await dataset.lease(version, "publish");
+  void lease;
   const specs = specsFor(lake, dataset.name, options);
   const rows = await versionRows(lake, dataset, version);
   const published: Publication[] = [];

@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -41,9 +42,14 @@ describe("published copies", () => {
     await using lake = await openLake({ folder: place.folder });
     await lake.run("airports");
     const options = { to: "online", key: ["code"] };
-    expect(await lake.publish("airports", options)).toMatchObject([
+    const leases: number[] = [];
+    const onProgress = (): void => void leases.push(readdirSync(join(place.folder, "lake/airports/leases")).length);
+    expect(await lake.publish("airports", { ...options, onProgress })).toMatchObject([
       { status: "published", version: 1, rows: 2, target: "airports" },
     ]);
+    // The version is leased while it is read.
+    expect(new Set(leases)).toEqual(new Set([1]));
+    expect(readdirSync(join(place.folder, "lake/airports/leases"))).toEqual([]);
     expect(await lake.publish("airports", options)).toMatchObject([{ status: "unchanged", version: 1 }]);
     expect(await server.query("SELECT code, big::text, x::text FROM airports ORDER BY code")).toEqual([
       { code: "JFK", big: "9007199254740993", x: "1.5" },

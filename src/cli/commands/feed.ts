@@ -47,6 +47,7 @@ export default async function feed(this: Context, flags: Flags, ...references: s
       output.print(`  ${count(rows)} samples, ${count(stepsPerEpoch)} steps of ${count(batchSize)} an epoch`);
       output.print(snippet(server.url));
       output.print("  Ctrl-C ends it");
+      if (opened.unleased) output.note(`gc does not know that it is read: ${opened.unleased.message}`);
     }
     if (!signal.aborted) await once(signal, "abort");
   });

@@ -41,6 +41,14 @@ export default async function gc(this: Context, flags: Flags, ...names: string[]
         output.width,
       ),
     );
+    for (const { dataset, leased } of reports) {
+      for (const { version, by, host, pid, until } of leased) {
+        const end = new Date(until).toISOString().slice(0, 19);
+        output.note(
+          `${dataset}@${version} stays: \`${by}\` reads it (process ${pid} on ${host}, until ${end}Z or longer)`,
+        );
+      }
+    }
     if (flags.dryRun) output.note("nothing was removed: --dry-run only says what would go");
   });
 }

@@ -7,6 +7,13 @@ export interface Entry {
   etag?: string;
 }
 
+/** What lies in a store and cannot be read through it. `name` is what the medium calls it, relative to the store's root. */
+export interface LeftOut extends Omit<Entry, "path"> {
+  name: string;
+  /** A sentence without its subject: `is a symbolic link, which a store does not follow`. */
+  why: string;
+}
+
 export interface RandomAccess extends AsyncDisposable {
   readonly size: number;
   /** Milliseconds since the epoch, where the store says. */
@@ -39,8 +46,11 @@ export interface Store extends AsyncDisposable {
   ): Promise<Entry>;
   /** Brings a local file in, by moving it where that is possible. The local file is gone afterwards. */
   adopt(file: string, path: string): Promise<Entry>;
-  /** All entries below a prefix (a folder), in no particular order. An absent folder is empty. */
-  list(prefix: string): AsyncIterable<Entry>;
+  /**
+   * All entries below a prefix (a folder), in no particular order. An absent folder is empty. `leftOut` is told of all else that lies
+   * there: each object whose name is no path of a store, each link. Markers of folders are nothing.
+   */
+  list(prefix: string, leftOut?: (object: LeftOut) => void): AsyncIterable<Entry>;
   /** Names of the folders right below the root, when the store can tell them without listing everything. */
   folders?(): Promise<string[]>;
   /** No error when it is absent. */

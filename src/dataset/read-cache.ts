@@ -197,7 +197,7 @@ function bound(store: Store): Store {
     read: (path) => store.read(path),
     write: (path, bytes, options) => store.write(path, bytes, options),
     adopt: (file, path) => store.adopt(file, path),
-    list: (prefix) => store.list(prefix),
+    list: (prefix, leftOut) => store.list(prefix, leftOut),
     ...(store.folders ? { folders: () => store.folders!() } : {}),
     remove: (path) => store.remove(path),
     uri: (path) => store.uri(path),

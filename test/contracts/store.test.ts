@@ -6,6 +6,7 @@ import type { Entry, Store, StoreDefinition } from "../../src/core/index.ts";
 import fileSystem from "../../src/stores/fs/index.ts";
 import { storeRules, type StoreContract } from "./store.ts";
 import { brokenRules } from "./support/suite.ts";
+import { plantIn } from "../support/store.ts";
 
 /** The store of files with one promise broken. */
 function broken(change: (store: Store) => Partial<Store>): StoreContract {
@@ -20,11 +21,13 @@ function broken(change: (store: Store) => Partial<Store>): StoreContract {
   };
   return {
     name: "broken",
+    plants: true,
     definition: definition as unknown as StoreDefinition,
     async start() {
       const folder = await mkdtemp(join(tmpdir(), "millrace-broken-"));
       return {
         options: { path: join(folder, "lake") },
+        plant: plantIn(join(folder, "lake")),
         [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
       };
     },
@@ -80,6 +83,11 @@ const mutants: [string, (store: Store) => Partial<Store>, string][] = [
       },
     }),
     "a prefix is a folder: `a` is not `ab`",
+  ],
+  [
+    "is silent about what it cannot read",
+    (store) => ({ list: (prefix) => store.list(prefix) }),
+    "what lies there and cannot be read through the store is told of by name, once, and nothing else is",
   ],
   [
     "writes in place",

@@ -37,6 +37,8 @@ export interface StoreSubject extends AsyncDisposable {
   /** Configurations that `check` must refuse, and the code of the error. */
   wrong?: readonly { what: string; options: Record<string, unknown>; code: string }[];
   faults?: StoreFaults;
+  /** Puts something behind the back of the store where it would be found as `name`. False: the medium takes no such name. */
+  plant?(name: string): Promise<boolean>;
 }
 
 export interface StoreContract {
@@ -46,6 +48,8 @@ export interface StoreContract {
   waivers?: Waivers;
   /** Rules that the medium of the test breaks now and then, and why: reported as skipped, for neither outcome says anything. */
   unsteady?: Waivers;
+  /** The subject can put things behind the back of the store. */
+  plants?: boolean;
   /** Which faults the subject can bring about. Without: none, and their rules are reported as skipped. */
   faults?: readonly (keyof StoreFaults)[];
 }

@@ -1,5 +1,20 @@
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Registry, Store } from "../../src/core/index.ts";
 import { registry as real } from "../../src/registry.ts";
+
+/** Puts something into a folder that a store holds, under a name that the store would not take; `link` is a link. False: it cannot be. */
+export function plantIn(root: string): (name: string) => Promise<boolean> {
+  return async (name) => {
+    // A file system has no name for these: it would find another file.
+    if (name.split("/").some((part) => ["", ".", ".."].includes(part)) || name.includes("control")) return false;
+    const file = join(root, name);
+    await mkdir(dirname(file), { recursive: true });
+    if (name.endsWith("link")) await symlink("plain", file);
+    else await writeFile(file, "strange");
+    return true;
+  };
+}
 
 type Call = "write" | "adopt" | "remove";
 

@@ -62,15 +62,15 @@ export function poisonIdentity(file: FileRef, options: FilesOptions): string {
   return JSON.stringify([file.path, file.size, file.modified, options.parse_timeout_s, options.parse_memory_mb]);
 }
 
-/** What is left of a file that killed its parser: one rejected record that names it and says why. */
-export function poisonPayload(file: string, why: string, columns: readonly Column[]): Payload {
+/** What is left of files that cannot be read: of each one rejected record that names it and says why. */
+export function tellingPayload(files: readonly [name: string, why: string][], columns: readonly Column[]): Payload {
   return {
     form: "bytes",
     format: "csv",
     columns: [...columns],
     chunks: (async function* (): AsyncGenerator<Uint8Array, void, undefined> {})(),
-    rows: () => 1,
-    rejected: () => [{ reason: why, origin: file, record: "" }],
+    rows: () => files.length,
+    rejected: () => files.map(([origin, reason]) => ({ reason, origin, record: "" })),
   };
 }
 
@@ -101,7 +101,7 @@ export async function convertFile(
   const known = poisoned.get(identity);
   if (known !== undefined) {
     poisoned.delete(identity);
-    return poisonPayload(file.name, known, columns);
+    return tellingPayload([[file.name, known]], columns);
   }
   const outputs = convertJob(converter, file, { ...formatOptions, columns }, options, signal);
   const rejected: RejectedRecord[] = [];
@@ -111,7 +111,7 @@ export async function convertFile(
     first = await outputs.next();
   } catch (error) {
     if (deathReason(error) === undefined) throw error;
-    return poisonPayload(file.name, messageOf(error), columns);
+    return tellingPayload([[file.name, messageOf(error)]], columns);
   }
   if (first.done || first.value instanceof Uint8Array) {
     await outputs.return();

@@ -16,13 +16,14 @@ import {
 import { findPrograms } from "../../sandbox/index.ts";
 import { newsOf, type News } from "./changes.ts";
 import { chooseColumns, mergeColumns } from "./columns.ts";
-import { convertFile, poisonPayload } from "./convert.ts";
+import { convertFile, tellingPayload } from "./convert.ts";
 import { detect, formatOfName, readHead } from "./detect.ts";
 import { readAssets } from "./assets.ts";
 import { isAssets, isLines, openFormat, type FormatOptions } from "./formats.ts";
 import { Position } from "./identity.ts";
 import type { FilesOptions } from "./index.ts";
 import { readablesOf, type Readable } from "./members.ts";
+import { tellApart, tellingParts, unreadableError } from "./left-out.ts";
 import { packedOf, verifyPacked, type Packed } from "./packed.ts";
 import { openPlace, type Found } from "./places.ts";
 import { ownScratch } from "./scratch.ts";
@@ -118,6 +119,7 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
     async *streams(signal): AsyncGenerator<StreamInfo> {
       const groups = new Map<string, Found[]>();
       for (const file of await place.list(patterns, signal)) {
+        if (file.unreadable !== undefined) continue;
         const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.path)?.[0] ?? "";
         const key = patterns.includes(file.name)
           ? file.name
@@ -160,7 +162,8 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       }
       const known = (position.columns ?? []) as unknown as Column[];
       const looked: (News | undefined)[] = [];
-      await forEachLimited(await place.list(patternsOf(request), signal), place.looks, async (file, index) => {
+      const { files, told } = tellApart(await place.list(patternsOf(request), signal), position);
+      await forEachLimited(files, place.looks, async (file, index) => {
         throwIfAborted(signal);
         await place.assertReadable(file);
         looked[index] = await newsOf(file, position, options.changed, place.open, kindOf);
@@ -172,10 +175,12 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       position.columns = all as unknown as CursorValue;
       const columns = chooseColumns(all, items.length === 0 && all.length === 0 ? undefined : request.columns);
       // Without another file there is no batch that goes on.
-      if (poison.length > 0 && columns.length === 0) throw poison[0]!.error;
+      const [unread] = [...poison.map(({ error }) => error), ...told.map(unreadableError)];
+      if (unread !== undefined && columns.length === 0) throw unread;
       const parts = [
         ...shapes.flatMap((shape) => partsOf(shape, columns, request.partBytes ?? options.part_bytes)),
         ...poison.map(({ readable, error }) => poisonPart(readable, columns, error.message)),
+        ...tellingParts(told, columns),
       ];
       return {
         columns,
@@ -187,7 +192,8 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
 
     async read(part, _request, { signal, keep }): Promise<Payload> {
       const spec = part.spec as unknown as PartSpec;
-      if (spec.poison !== undefined) return poisonPayload(spec.files[0]!.name, spec.poison, spec.columns);
+      if (spec.poison !== undefined) return tellingPayload([[spec.files[0]!.name, spec.poison]], spec.columns);
+      if (spec.told !== undefined) return tellingPayload(spec.told, spec.columns);
       const { format } = await openFormat(spec.format, spec.options);
       if (format.converter?.columns !== undefined) {
         return readAssets(format.converter, spec, reading, {

@@ -24,6 +24,8 @@ export interface PartSpec {
   files: PartFile[];
   /** Why the one file of this part cannot be read by any parser: it becomes one rejected record. */
   poison?: string;
+  /** Files that nobody can read, by name, and why: each becomes one rejected record. */
+  told?: [name: string, why: string][];
 }
 
 /**

@@ -17,6 +17,8 @@ export interface Found {
   modified: number;
   /** The etag of a store that has them. */
   revision?: string;
+  /** Why nobody can read it: it is told of instead. */
+  unreadable?: string;
 }
 
 /** A file as far as its content must be known. `size` is that of the whole file. */

@@ -7,6 +7,7 @@ import {
   throwIfAborted,
   identityOf,
   type KnownFile,
+  type LeftOut,
   type RandomAccess,
   type Store,
 } from "../../core/index.ts";
@@ -105,20 +106,17 @@ async function listPattern(
   const base = isGlob ? normal(globBase(pattern)) : pattern;
   const rest = base === "" ? pattern : pattern.slice(base.length + 1);
   const below: { file: Found; inside: string }[] = [];
-  for await (const { path, size, modified, etag } of store.list(base)) {
-    throwIfAborted(signal);
+  const note = (path: string, { size, modified, etag }: Omit<LeftOut, "name" | "why">, why?: string): void => {
     const inside = base === "" ? path : path.slice(base.length + 1);
-    // Markers of folders and, as on disk, temporary files and markers of other tools (`_SUCCESS`, `.crc`).
-    if (inside.endsWith("/") || inside.split("/").some((part) => part.startsWith(".") || part.startsWith("_")))
-      continue;
-    const file = {
-      path,
-      name: path,
-      size,
-      modified: Math.trunc(modified),
-      ...(etag !== undefined && { revision: etag }),
-    };
-    below.push({ file, inside });
+    if (isHidden(inside)) return;
+    const revision = etag === undefined ? {} : { revision: etag };
+    const unreadable = why === undefined ? {} : { unreadable: why };
+    const file = { path, name: path, size, modified: Math.trunc(modified), ...revision, ...unreadable };
+    below.push({ file, inside: why === undefined ? inside : plainParts(inside).join("/") });
+  };
+  for await (const entry of store.list(base, (object) => note(object.name, object, object.why))) {
+    throwIfAborted(signal);
+    note(entry.path, entry);
   }
   if (!isGlob && below.length > 0) return below.map(({ file }) => file);
   const literal = below.filter(({ file }) => file.path === pattern || file.path.startsWith(`${pattern}/`));
@@ -138,6 +136,16 @@ async function listPattern(
           : `\`millrace discover ${connection}\` shows what there is`,
     },
   );
+}
+
+/** Markers of folders and, as on disk, temporary files and markers of other tools (`_SUCCESS`, `.crc`). */
+function isHidden(inside: string): boolean {
+  return inside.endsWith("/") || plainParts(inside).some((part) => part.startsWith(".") || part.startsWith("_"));
+}
+
+/** What of a name is in doubt is nothing that a glob would ask for: `a//..\\b.csv` is looked for as `a/b.csv`. */
+function plainParts(inside: string): string[] {
+  return inside.split(/[/\\]/).filter((part) => !["", ".", ".."].includes(part));
 }
 
 /** A store may hold millions of objects: this many are looked at for a name like the one that is not there. */

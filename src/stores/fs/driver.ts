@@ -166,10 +166,10 @@ export async function open(options: { path: string }, context: StoreContext): Pr
         throw fileError(error, path, "read");
       }
     },
-    async *list(prefix) {
+    async *list(prefix, leftOut) {
       const start = prefix.replace(/\/+$/, "");
       if (start !== "") locate(`${start}/x`);
-      yield* walk(root, start);
+      yield* walk(root, start, leftOut);
     },
     async folders() {
       const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {

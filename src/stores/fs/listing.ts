@@ -1,7 +1,7 @@
-import { lstatSync, type Stats } from "node:fs";
+import { type Dirent, lstatSync, type Stats } from "node:fs";
 import { lstat, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Entry, systemCode } from "../../core/index.ts";
+import { type Entry, type LeftOut, systemCode } from "../../core/index.ts";
 import { fileError, temporaryFolder } from "./paths.ts";
 
 /** Temporary files older than this belong to no living writer. */
@@ -11,8 +11,8 @@ export function entryOf(path: string, stats: Stats): Entry {
   return { path, size: stats.size, modified: stats.mtimeMs };
 }
 
-/** Files below a folder, links left out. What vanishes while we look is left out too. */
-export async function* walk(root: string, prefix: string): AsyncGenerator<Entry> {
+/** Files below a folder; of links and of names that are no path of a store `leftOut` is told. What vanishes while we look is nothing. */
+export async function* walk(root: string, prefix: string, leftOut?: (object: LeftOut) => void): AsyncGenerator<Entry> {
   let entries;
   try {
     entries = await readdir(join(root, prefix), { withFileTypes: true });
@@ -23,13 +23,26 @@ export async function* walk(root: string, prefix: string): AsyncGenerator<Entry>
   for (const entry of entries) {
     if (prefix === "" && entry.name === temporaryFolder) continue;
     const path = prefix === "" ? entry.name : `${prefix}/${entry.name}`;
-    if (entry.isDirectory()) {
-      yield* walk(root, path);
-    } else if (entry.isFile()) {
-      const stats = lstatSync(join(root, path), { throwIfNoEntry: false });
-      if (stats) yield entryOf(path, stats);
+    const why = whyLeftOut(entry, path, join(root, path));
+    if (entry.isDirectory() && why !== mangled) {
+      yield* walk(root, path, leftOut);
+      continue;
     }
+    const stats = lstatSync(join(root, path), { throwIfNoEntry: false });
+    if (why !== undefined) leftOut?.({ name: path, size: stats?.size ?? 0, modified: stats?.mtimeMs ?? 0, why });
+    else if (stats !== undefined) yield entryOf(path, stats);
   }
+}
+
+const mangled = "has a name that is not written in UTF-8";
+
+function whyLeftOut(entry: Dirent, path: string, file: string): string | undefined {
+  // What stands for bytes that are no text leads to nothing.
+  const isMangled = entry.name.includes("\ufffd") && lstatSync(file, { throwIfNoEntry: false }) === undefined;
+  if (isMangled) return mangled;
+  if (path.includes("\\")) return "has a backslash in its name, which no path of a store may have";
+  if (entry.isSymbolicLink()) return "is a symbolic link, which a store does not follow";
+  return entry.isFile() || entry.isDirectory() ? undefined : "is neither a file nor a folder";
 }
 
 /** Removes what killed writers left in the folder for temporary files. */

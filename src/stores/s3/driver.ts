@@ -57,7 +57,7 @@ export async function open(options: S3Options, context: StoreContext): Promise<S
         throw asMillraceError(error, { file: path }, systemCode(error) === "ENOENT" ? "not-found" : "unreachable");
       }
     },
-    list: (prefix) => listObjects(bucket, prefix),
+    list: (prefix, leftOut) => listObjects(bucket, prefix, leftOut),
     folders: () => listFolders(bucket),
     remove,
     uri: (path) => (path === "" ? url : `${url}/${path}`),

@@ -1,18 +1,27 @@
 import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
-import { type Entry, MillraceError } from "../../core/index.ts";
+import { type Entry, type LeftOut, MillraceError } from "../../core/index.ts";
 import type { Bucket } from "./bucket.ts";
-import { isStorePath, keyOf } from "./paths.ts";
+import { isStorePath, keyOf, probeName, whyNoPath } from "./paths.ts";
 
-/** Objects below a folder. What is no path of a store (markers of folders, names of other programs) is left out. */
-export async function* listObjects(bucket: Bucket, prefix: string): AsyncGenerator<Entry> {
+/** Objects below a folder. Of those whose key is no path of a store `leftOut` is told. */
+export async function* listObjects(
+  bucket: Bucket,
+  prefix: string,
+  leftOut?: (object: LeftOut) => void,
+): AsyncGenerator<Entry> {
   const folder = prefix.replace(/\/+$/, "");
   const start = folder === "" ? bucket.root : `${keyOf(bucket.root, folder)}/`;
   for await (const page of pages(bucket, folder, start)) {
     for (const { Key, Size, LastModified, ETag } of page.Contents ?? []) {
       const path = decoded(page, Key).slice(bucket.root.length);
-      if (!isStorePath(path)) continue;
+      if (path === probeName) continue;
       if (Size === undefined || LastModified === undefined) throw broken(folder, `nothing is said about \`${path}\``);
-      yield { path, size: Size, modified: LastModified.getTime(), ...(ETag && { etag: ETag }) };
+      // The marker of a folder, as consoles make it.
+      if ((path === "" || path.endsWith("/")) && Size === 0) continue;
+      const object = { size: Size, modified: LastModified.getTime(), ...(ETag && { etag: ETag }) };
+      const why = whyNoPath(path);
+      if (why === undefined) yield { path, ...object };
+      else leftOut?.({ name: path, ...object, why });
     }
   }
 }

@@ -3,7 +3,7 @@ import { MillraceError } from "../../core/index.ts";
 /** The longest key that S3 takes, in bytes of UTF-8. */
 const maximumKeyBytes = 1024;
 
-/** Name of the object that proves conditional creates. Listings leave it out. */
+/** Name of the object that proves conditional creates. Listings are silent about it. */
 export const probeName = ".millrace-probe";
 
 /** What XML 1.0 cannot hold: a listing would give another name. */
@@ -18,6 +18,13 @@ export function isStorePath(path: string): boolean {
     path.isWellFormed() &&
     path.split("/").every((part) => part !== "" && part !== "." && part !== "..")
   );
+}
+
+/** Why the object of a key cannot be read through a store; undefined when it can. */
+export function whyNoPath(path: string): string | undefined {
+  if (!isStorePath(path))
+    return "has an empty part, `.`, `..` or a backslash in its key, which no path of a store may have";
+  return unlisted.test(path) ? "has a control character in its key" : undefined;
 }
 
 /** The key of a path. Throws `usage` for what is no path inside of a store, `limit` for what is too long. */

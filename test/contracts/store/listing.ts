@@ -7,6 +7,19 @@ import type { Rules } from "../support/suite.ts";
 /** More than the 1,000 that object stores put on one page of a listing. */
 const many = 1_050;
 
+/** What other programs may have left: keys that are no paths, names that cannot be written in a listing, links. */
+const strangeNames = [
+  "sub//double",
+  "//leading",
+  "back\\slash",
+  "sub/back\\slash/below",
+  "a/../dots",
+  "./dot",
+  "..",
+  "control\u0001",
+  "link",
+];
+
 /** What is there is listed once, what is not there is not found, and a folder is only itself. */
 export function listingRules(bench: StoreBench, { rule, ruleIf }: Rules): void {
   const pathsBelow = async (prefix: string): Promise<string[]> =>
@@ -60,6 +73,39 @@ export function listingRules(bench: StoreBench, { rule, ruleIf }: Rules): void {
       const found = (await bench.store.folders()).filter((name) => name.startsWith("folder-"));
       expect(found.toSorted()).toEqual(names.toSorted());
       await forEachLimited(names, 32, (name) => bench.store.remove(`${name}/object`));
+    },
+  );
+
+  ruleIf(
+    bench.contract.plants === true ? undefined : "the subject cannot plant what others left behind",
+    "what lies there and cannot be read through the store is told of by name, once, and nothing else is",
+    async () => {
+      await writeAll(["strange/plain", "strange/sub/folder/plain"]);
+      const planted: string[] = [];
+      for (const name of strangeNames)
+        if (await bench.subject.plant!(`strange/${name}`)) planted.push(`strange/${name}`);
+      expect(planted.length).toBeGreaterThan(0);
+      const listing = async (prefix: string): Promise<{ paths: string[]; told: string[] }> => {
+        const told: string[] = [];
+        const entries = await collect(
+          bench.store.list(prefix, ({ name, size, modified, why }) => {
+            expect([typeof size, typeof modified, why.length > 10]).toEqual(["number", "number", true]);
+            told.push(name);
+          }),
+        );
+        return { paths: entries.map(({ path }) => path).toSorted(), told: told.toSorted() };
+      };
+      expect(await listing("strange")).toEqual({
+        paths: ["strange/plain", "strange/sub/folder/plain"],
+        told: planted.toSorted(),
+      });
+      expect((await listing("strange/sub")).told).toEqual(
+        planted.filter((name) => name.startsWith("strange/sub/")).toSorted(),
+      );
+      expect((await listing("")).told).toEqual(planted.toSorted());
+      for (const name of planted) {
+        expect(["usage", "unsupported", "permission"]).toContain((await errorOf(() => bench.store.read(name))).code);
+      }
     },
   );
 

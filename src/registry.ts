@@ -39,6 +39,16 @@ export const registry: Registry = {
     },
   },
   enrichers: {
+    "command": {
+      title: "A program of yours",
+      summary: "What any program on this machine says of an asset: a transcript, a caption, an embedding.",
+      load: async () => (await import("./enrichers/command/index.ts")).default,
+    },
+    "ocr": {
+      title: "Text in images",
+      summary: "Text of scanned pages, photographs and frames by tesseract on this machine, with how sure it is of it.",
+      load: async () => (await import("./enrichers/ocr/index.ts")).default,
+    },
   },
   formats: {
     "arrow": {

@@ -5,7 +5,7 @@ import { capabilityFacts, optionFacts } from "../../src/config/facts.ts";
 import { moduleKinds } from "../../src/config/find.ts";
 import { schemaAt } from "../../src/config/problems.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { checkSchema, publishSchema } from "../../src/pipeline/flow.ts";
+import { checkSchema, enrichSchema, publishSchema } from "../../src/pipeline/flow.ts";
 import type { FoundModule } from "./modules.ts";
 import { generatedMark, markdownTable } from "./text.ts";
 
@@ -32,6 +32,9 @@ function modulePage({ definition }: FoundModule): string {
     parts.push(
       "Every check also takes `on_fail`, `max_rows` and `max_share`: see [configuration](configuration.md#checks).",
     );
+  if (kind === "enricher") {
+    parts.push("Every enricher also takes `of` and `max_cost`: see [configuration](configuration.md#enrich).");
+  }
   parts.push("## Capabilities", markdownTable(["capability", ""], capabilityFacts(capabilities)));
   if (needs.length > 0) parts.push("## Needs", needs.map((need) => `- ${need}`).join("\n"));
   if (examples.length > 0) parts.push("## Examples");
@@ -61,6 +64,7 @@ function configurationPage(): string {
     ["The file", configSchema],
     ["Flows", at("flows", "*")],
     ["From", at("flows", "*", "from")],
+    ["Enrich", enrichSchema],
     ["Checks", checkSchema],
     ["Split", at("flows", "*", "split")],
     ["Features", at("features", "*")],

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { configSchema, engineSchema } from "../../src/config/schema.ts";
-import { checkSchema } from "../../src/pipeline/flow.ts";
+import { checkSchema, enrichSchema } from "../../src/pipeline/flow.ts";
 import type { FoundModule } from "./modules.ts";
 
 type Json = Record<string, unknown>;
@@ -65,6 +65,11 @@ export function editorSchema(modules: readonly FoundModule[]): Json {
   const flow = properties["flows"]!["additionalProperties"] as Json & { properties: Record<string, Json> };
   const { check: _check, ...common } = jsonOf(checkSchema)["properties"] as Json;
   flow.properties["checks"] = { ...flow.properties["checks"], items: choice("check", of("checks"), common, false) };
+  const { enricher: _enricher, ...commonEnrich } = jsonOf(enrichSchema)["properties"] as Json;
+  flow.properties["enrich"] = {
+    ...flow.properties["enrich"],
+    items: choice("enricher", of("enrichers"), commonEnrich, false),
+  };
   properties["store"] = {
     description: properties["store"]!["description"],
     anyOf: [{ type: "string", minLength: 1 }, choice("store", of("stores"), {}, true)],

@@ -76,6 +76,11 @@ export function receipt(output: Output, report: RunReport): string {
       `  ${name.padEnd(9)} ${count(amount).padStart(width)}${remark === "" ? "" : `  ${paint(output, "dim", escapeData(remark))}`}`,
     );
   }
+  for (const { enricher, rows, asked, cost } of report.enriched ?? []) {
+    const known = rows > asked ? `, ${count(rows - asked)} known already` : "";
+    const paid = cost > 0 ? `, cost ${cost.toFixed(4)}` : "";
+    lines.push(`  enriched  ${count(rows)} by ${escapeData(enricher)}${known}${paid}`);
+  }
   if (report.splits !== undefined) {
     const order = ["train", "validation", "test"];
     const splits = Object.entries(report.splits)

@@ -1,5 +1,5 @@
 import { suggestion, type Registry } from "../core/index.ts";
-import { flowProblems } from "../pipeline/flow.ts";
+import { enrichSchema, flowProblems, type EnrichSpec } from "../pipeline/flow.ts";
 import { formatPath, knownKeys, problemsOf, type Path, type Problem } from "./problems.ts";
 import { hasReference } from "./references.ts";
 import { commonCheckKeys, type Config } from "./schema.ts";
@@ -33,6 +33,9 @@ export async function validateFlow(
   problems.push(...fromProblems(flow, config, registry, [...path, "from"]));
   for (const [index, spec] of (flow.publish ?? []).entries()) {
     problems.push(...publishProblems(flow, spec, config, [...path, "publish", index]));
+  }
+  for (const [index, spec] of (flow.enrich ?? []).entries()) {
+    problems.push(...(await enrichProblems(spec, [...path, "enrich", index], registry)));
   }
   for (const [index, check] of flow.checks.entries()) {
     problems.push(...(await checkProblems(check, [...path, "checks", index], registry)));
@@ -101,6 +104,19 @@ function publishProblems(
   return [
     { path: [...path, "mode"], message: "`mode` is `merge`, but `key` does not say which columns identify a row" },
   ];
+}
+
+const commonEnrichKeys = Object.keys(enrichSchema.shape);
+
+async function enrichProblems(spec: EnrichSpec, path: Path, registry: Registry): Promise<Problem[]> {
+  const entry = Object.hasOwn(registry.enrichers, spec.enricher) ? registry.enrichers[spec.enricher] : undefined;
+  if (entry === undefined) {
+    return [unknownName("enricher", spec.enricher, Object.keys(registry.enrichers), [...path, "enricher"])];
+  }
+  const { options } = await entry.load();
+  const own = Object.entries(spec).filter(([key]) => !commonEnrichKeys.includes(key));
+  const parsed = options.safeParse(Object.fromEntries(own), { reportInput: true });
+  return parsed.success ? [] : problemsOf(parsed.error, options, path, commonEnrichKeys);
 }
 
 async function checkProblems(check: CheckEntry, path: Path, registry: Registry): Promise<Problem[]> {

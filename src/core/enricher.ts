@@ -21,6 +21,8 @@ export type Enriched =
 export interface Enricher extends AsyncDisposable {
   /** Model and version and every setting that changes answers: with the hash of an input it names the answer for ever. */
   readonly model: string;
+  /** Columns of `input` whose values it wants to know. Throws `config` when one that it needs is not there. Absent: none. */
+  reads?(input: readonly Column[]): string[];
   /** The columns that are added to `input`. Throws `config` or `schema` when `input` lacks what it needs. */
   columns(input: readonly Column[]): Column[];
   /** Reaches the model and may use it; costs nothing. */

@@ -3,12 +3,14 @@ import { isMillraceError, MillraceError, throwIfAborted } from "./errors.ts";
 import type { Store } from "./store.ts";
 
 export interface EnrichmentOptions {
-  /** Answers are kept in the store under `<folder>/<model>/<hash>.json`, so that an input is paid for once, over all runs. */
+  /** Answers are kept in the store under `<folder>/<hash of model>/<hash>.json`, so that an input is paid for once, over all runs. */
   cache?: { store: Store; folder: string };
   /** Stop before a call whose estimate would bring the sum above this. Unit: the currency of the enricher. */
   maximumCost?: number;
   /** Inputs of one call. */
   batch: number;
+  /** Gives inputs what is left out of them as long as nobody asks: the bytes of assets. In their order. */
+  complete?: (inputs: readonly EnricherInput[]) => Promise<EnricherInput[]>;
   signal?: AbortSignal;
 }
 
@@ -44,7 +46,8 @@ export async function enrichAll(
     throwIfAborted(signal);
     const asked = open.slice(from, from + batch);
     assertBudget(cost + (enricher.estimate?.(asked).cost ?? 0), maximumCost, inputs.length - from);
-    const answers = await enricher.enrich(asked, signal ? { signal } : {});
+    const complete = options.complete === undefined ? asked : await options.complete(asked);
+    const answers = await enricher.enrich(complete, signal ? { signal } : {});
     if (answers.length !== asked.length) {
       throw new MillraceError("internal", `the enricher gave ${answers.length} answers to ${asked.length} inputs`);
     }
@@ -69,8 +72,9 @@ function assertBudget(cost: number, maximum: number, left: number): void {
   );
 }
 
+/** A model may be called anything, at any length. */
 const answerPath = (folder: string, model: string, hash: string): string =>
-  `${folder}/${encodeURIComponent(model).replaceAll(".", "%2E")}/${hash}.json`;
+  `${folder}/${process.getBuiltinModule("node:crypto").createHash("sha256").update(model).digest("hex").slice(0, 32)}/${hash}.json`;
 
 async function readAnswer(
   { store, folder }: NonNullable<EnrichmentOptions["cache"]>,

@@ -21,7 +21,9 @@ function outputSelect(flow: Flow, available: readonly Column[], output: readonly
 
 /** The SELECT of a run: output rows, without those whose key is suppressed. */
 export function admittedSelect(flow: Flow, plan: RunPlan): (input: string) => string {
-  const select = outputSelect(flow, plan.made, plan.output);
+  const enriched = new Set(plan.enriched);
+  const available = plan.made.filter(({ name }) => !enriched.has(name));
+  const select = outputSelect(flow, available, plan.output);
   return plan.admitted === undefined ? select : (input) => `SELECT * FROM (${select(input)}) WHERE ${plan.admitted}`;
 }
 

@@ -7,11 +7,25 @@ import { definitionKey, openIfExists, type Planned } from "./plan.ts";
 import { orderOf, publish, publishRejected, supersede } from "./publish.ts";
 import type { RunProgress, RunReport } from "./report.ts";
 import type { RunOptions } from "./run.ts";
-import { cancelRun, finishRun, isCancelled, type PartResult, type RunPlan } from "./runs.ts";
+import { cancelRun, finishRun, isCancelled, type EnrichedCount, type PartResult, type RunPlan } from "./runs.ts";
 import { dropStaged } from "./stage.ts";
 import { transformWhole } from "./transform.ts";
 
 /** Everything after reading: audit, publish, report. */
+/** What the enrichers were asked in all parts together. */
+function enrichedOf(results: readonly PartResult[]): Pick<RunReport, "enriched"> {
+  const sums: EnrichedCount[] = [];
+  for (const { enriched = [] } of results) {
+    for (const [index, { enricher, rows, asked, cost }] of enriched.entries()) {
+      const sum = (sums[index] ??= { enricher, rows: 0, asked: 0, cost: 0 });
+      sum.rows += rows;
+      sum.asked += asked;
+      sum.cost += cost;
+    }
+  }
+  return sums.length === 0 ? {} : { enriched: sums };
+}
+
 export async function conclude(
   lake: LakeHandles,
   flow: Flow,
@@ -68,6 +82,7 @@ export async function conclude(
     ...(superseded === undefined ? {} : { superseded }),
     checks: audited.checks,
     columns: audited.columns,
+    ...enrichedOf(results),
     warnings: supersededWithoutOrder(flow, plan, superseded),
   };
   if (report.read !== report.written + report.rejected + report.filtered) {

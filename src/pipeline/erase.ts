@@ -3,6 +3,7 @@ import { asMillraceError, MillraceError } from "../core/index.ts";
 import { abandonErasure, eraseRows, type Dataset, type Erasing } from "../dataset/index.ts";
 import { dropRowCaches } from "../feed/cache.ts";
 import { sweepObjects } from "./assets.ts";
+import { forgetAnswers } from "./enrich-answers.ts";
 import { cancelRunsOf, runsInto, scrubReports } from "./erase-runs.ts";
 import { keyColumn, rejectedPredicate, rowPredicate, subjectText, type EraseSubject } from "./erase-predicate.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -117,6 +118,7 @@ async function eraseAll(
   for (const { erasing } of targets) await erasing.apply();
   for (const { erasing } of targets) report.removed += await erasing.sweep();
   report.removed += await sweepObjects(lake, name);
+  report.removed += await forgetAnswers(lake, name);
   report.reports = await scrubReports(lake.store, name);
   for (const { erasing } of targets.toReversed()) await erasing.finish();
 }

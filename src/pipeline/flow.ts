@@ -87,6 +87,23 @@ export const checkSchema = z.looseObject({
 });
 export type CheckSpec = z.output<typeof checkSchema>;
 
+/** The keys that all enrichers have; the others are the enricher's own and are validated by its definition. */
+export const enrichSchema = z.looseObject({
+  enricher: z.string().describe("Name of an enricher: see `millrace list enrichers`."),
+  of: z
+    .string()
+    .optional()
+    .describe("Column of bytes that it works on, such as `image` of a video's frames. Default: the asset of the row."),
+  max_cost: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe(
+      "Stop before one run costs more than this, in the enricher's currency. Answers so far are kept. Default: no limit.",
+    ),
+});
+export type EnrichSpec = z.output<typeof enrichSchema>;
+
 /** Which columns make rows of two splits alike, though not equal. */
 const nearSchema = z.union([
   z.strictObject({
@@ -217,6 +234,12 @@ export const flowSchema = z.strictObject({
       "When the columns change: `evolve` the dataset, `freeze` it and leave new columns out, or `reject` the run. Default `evolve`.",
     ),
   checks: z.array(checkSchema).default([]).describe("Checks, all measured in one scan before the version is made."),
+  enrich: z
+    .array(enrichSchema)
+    .optional()
+    .describe(
+      "Columns that models and programs add to the rows that `transform` gives, one after the other: text in images, transcripts, labels.",
+    ),
   split: splitSchema.optional().describe("Assign each row to train, validation or test."),
   publish: z
     .array(publishSchema)

@@ -47,6 +47,7 @@ export {
   flowProblems,
   flowSchema,
   checkSchema,
+  enrichSchema,
   nameSchema,
   splitSchema,
   type CheckSpec,

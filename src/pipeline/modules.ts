@@ -3,6 +3,9 @@ import {
   MillraceError,
   suggestion,
   type CheckDefinition,
+  type Enricher,
+  type EnricherCapabilities,
+  type EnricherContext,
   type Format,
   type Registry,
   type RegistryEntry,
@@ -88,6 +91,18 @@ export async function openSink(
   const definition = await loadSink(registry, type);
   const valid = validateOptions(definition.options, options, `options of \`${context.connection}\``);
   return (await definition.load()).open(valid, context);
+}
+
+export async function openEnricher(
+  registry: Registry,
+  type: string,
+  options: unknown,
+  context: EnricherContext,
+): Promise<{ enricher: Enricher; capabilities: EnricherCapabilities }> {
+  const definition = await load("enricher", registry.enrichers, type);
+  const valid = validateOptions(definition.options, options, `options of the enricher \`${type}\``);
+  const enricher = await (await definition.load()).open(valid, context);
+  return { enricher, capabilities: definition.capabilities };
 }
 
 export async function openFormat(registry: Registry, name: string, options: unknown): Promise<Format> {

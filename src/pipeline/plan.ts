@@ -11,6 +11,7 @@ import {
 import { assignFieldIds, type Dataset } from "../dataset/index.ts";
 import { verifyFlowChecks } from "./checks.ts";
 import { flowColumns } from "./columns.ts";
+import { enrichedColumns, enrichesWhole } from "./enrich.ts";
 import type { Flow } from "./flow.ts";
 import { openFeatures } from "./features-source.ts";
 import { filesOptions, type LakeHandles } from "./lake.ts";
@@ -86,7 +87,8 @@ export async function verifyFlow(
   input: readonly Column[],
 ): Promise<void> {
   const dataset = await openIfExists(lake, datasetOf(flowName, flow));
-  const wanted = await flowColumns(lake, flowName, flow, input);
+  const made = await flowColumns(lake, flowName, flow, input);
+  const wanted = [...made, ...(await enrichedColumns(lake, flowName, flow, made))];
   const output = dataset ? dataset.evolve(wanted, flow.schema).columns : assignFieldIds(wanted);
   await verifyFlowChecks(lake, flow, { output, key: flow.key ?? [], startedAt: new Date().toISOString() }, dataset);
 }
@@ -196,7 +198,11 @@ export async function planRun(
       JSON.stringify(sourcePlan.cursor) === JSON.stringify(done.position);
     if (sourcePlan.parts.length === 0 || sameAsBefore) return { source, dataset, plan: undefined };
 
-    const wanted = await flowColumns(lake, flowName, flow, sourcePlan.columns);
+    const made = await flowColumns(lake, flowName, flow, sourcePlan.columns);
+    const added = await enrichedColumns(lake, flowName, flow, made);
+    const wanted = [...made, ...added];
+    const isWhole = await needsWhole(lake, flow, sourcePlan.parts.length);
+    if (isWhole && added.length > 0) throw enrichesWhole(flowName);
     const fitted = dataset ? dataset.evolve(wanted, flow.schema) : { columns: assignFieldIds(wanted), changed: false };
     const admitted = dataset?.admitted(fitted.columns);
     const now = new Date();
@@ -218,7 +224,8 @@ export async function planRun(
       overlap: sourcePlan.overlap ?? false,
       erasures,
       ...(admitted === undefined ? {} : { admitted }),
-      ...((await needsWhole(lake, flow, sourcePlan.parts.length)) ? { whole: true } : {}),
+      ...(isWhole ? { whole: true } : {}),
+      ...(added.length === 0 ? {} : { enriched: added.map(({ name: column }) => column) }),
     };
     await verifyFlowChecks(lake, flow, plan, dataset);
     await writePlan(lake.store, plan);

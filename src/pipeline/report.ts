@@ -1,4 +1,5 @@
 import type { CheckSpec } from "./flow.ts";
+import type { EnrichedCount } from "./runs.ts";
 import type { ColumnFacts, Verdict } from "../core/index.ts";
 
 /** The verdict of one check of a run. `error` is set when the check itself could not be measured, which is never a pass. */
@@ -37,6 +38,8 @@ export interface RunReport {
   checks: CheckResult[];
   /** Nulls, minimum, maximum per column of what was written. */
   columns: Record<string, ColumnFacts>;
+  /** In the order of the flow's `enrich`. */
+  enriched?: EnrichedCount[];
   splits?: Record<string, number>;
   warnings: string[];
   /** Copies in sinks, brought up to date after the commit. `error` is set for one that could not be. */

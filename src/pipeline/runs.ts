@@ -40,6 +40,8 @@ export interface RunPlan {
   erasures?: { dataset: number; rejected: number };
   /** A predicate of the rows that may come in, where some keys are suppressed. */
   admitted?: string;
+  /** Columns of `made` that enrichers give, once a part is staged. */
+  enriched?: string[];
   /** The parts are staged as they come, and the transform then takes them all at once, because it looks across rows. */
   whole?: boolean;
 }
@@ -53,6 +55,17 @@ export interface PartResult {
   rejected: number;
   filtered: number;
   bytes: number;
+  /** In the order of the flow's `enrich`. */
+  enriched?: EnrichedCount[];
+}
+
+/** What an enricher was asked. */
+export interface EnrichedCount {
+  enricher: string;
+  rows: number;
+  /** Inputs that it was asked about; the others had been answered before, or were equal to one of these. */
+  asked: number;
+  cost: number;
 }
 
 const encoder = new TextEncoder();

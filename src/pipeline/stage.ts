@@ -13,13 +13,14 @@ import {
 import { assignFieldIds } from "../dataset/index.ts";
 import type { Landed } from "../engine/index.ts";
 import { assetKeeper } from "./assets.ts";
+import { enrichLanded } from "./enrich.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
 import { admittedSelect } from "./columns.ts";
 import { rejectedBatch, rejectedColumns, rejectedName } from "./rejected.ts";
 import { stagingFolder } from "./staging.ts";
-import { readPart, runToken, writePart, type PartResult, type RunPlan } from "./runs.ts";
+import { readPart, runToken, writePart, type EnrichedCount, type PartResult, type RunPlan } from "./runs.ts";
 
 /** Brings landed files into the store; their paths are those in the store afterwards. */
 export async function adoptFiles(
@@ -41,7 +42,7 @@ export function stagedPrefix(run: string, what: string): string {
   return `${runToken(run)}-${what}-${randomBytes(3).toString("hex")}`;
 }
 
-interface StageContext {
+export interface StageContext {
   lake: LakeHandles;
   flow: Flow;
   plan: RunPlan;
@@ -53,12 +54,14 @@ interface StageContext {
 
 /** Reads one part, unless an earlier attempt already did, and records what it gave. */
 export async function stagePart(context: StageContext, part: Part): Promise<PartResult> {
-  const { lake, plan } = context;
+  const { lake, flow, plan } = context;
   const earlier = await readPart(lake.store, plan.run, part.id);
   if (earlier !== undefined) return earlier;
 
   const { landed, files, rejectedFiles } = await during(lake.store, async () => {
-    const landed = await retry(() => landPart(context, part), context.signal ? { signal: context.signal } : {});
+    const raw = await retry(() => landPart(context, part), context.signal ? { signal: context.signal } : {});
+    const landed: Landed & { enriched?: EnrichedCount[] } =
+      flow.enrich === undefined ? raw : await enrichLanded(context, raw, stagedPrefix(plan.run, part.id));
     const files = await adoptFiles(lake, plan.dataset, landed.files);
     return { landed, files, rejectedFiles: await stageRejected(context, part, landed) };
   });
@@ -71,6 +74,7 @@ export async function stagePart(context: StageContext, part: Part): Promise<Part
     rejected: landed.rejected.length,
     filtered: landed.filtered,
     bytes: landed.bytes,
+    ...(landed.enriched === undefined ? {} : { enriched: landed.enriched }),
   };
   if (await writePart(lake.store, plan.run, result)) return result;
   for (const file of [...files, ...rejectedFiles]) await lake.store.remove(file.path);
@@ -89,7 +93,11 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
   const keep = assetKeeper(lake, plan);
   const plain =
     plan.whole === true ||
-    (plan.admitted === undefined && flow.transform === undefined && flow.split === undefined && sameColumns(plan));
+    (plan.enriched === undefined &&
+      plan.admitted === undefined &&
+      flow.transform === undefined &&
+      flow.split === undefined &&
+      sameColumns(plan));
   const attempt = async (tolerant: boolean): Promise<{ landed?: Landed; misfit?: MillraceError }> => {
     const payload = await source.read(part, request, { keep, ...(signal ? { signal } : {}) });
     const format =

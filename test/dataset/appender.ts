@@ -1,28 +1,37 @@
-/** A writer process of the tests: commits runs `<name>-<from>` to `<name>-<to>`, each with one copy of the file, and prints each acknowledged version. */
-import { copyFileSync } from "node:fs";
-import type { StagedFile } from "../../src/core/index.ts";
+/**
+ * A writer process of the tests: prints `ready`, waits for a byte on standard input, commits runs `<name>-<from>` to `<name>-<to>`, each with one copy of the file, and prints each
+ * acknowledged version. With `unconditional` its creates are plain writes, as on a medium that ignores conditions.
+ */
+import { readSync, writeSync } from "node:fs";
+import type { StagedFile, Store } from "../../src/core/index.ts";
 import { openCatalog } from "../../src/dataset/index.ts";
-import * as fileSystem from "../../src/stores/fs/driver.ts";
+import { openStore, type StoreChoice } from "./store-choice.ts";
 
-const [root, dataset, name, from, to, fileText] = process.argv.slice(2) as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
-const file = JSON.parse(fileText) as StagedFile;
-const store = await fileSystem.open({ path: root }, { connection: "lake", folder: root });
+export interface Assignment {
+  store: StoreChoice;
+  dataset: string;
+  name: string;
+  from: number;
+  to: number;
+  file: StagedFile;
+  unconditional?: boolean;
+}
+
+const { store: choice, dataset, name, from, to, file, unconditional } = JSON.parse(process.argv[2]!) as Assignment;
+await using medium = await openStore(choice);
+const store: Store = unconditional ? { ...medium, write: (path, bytes) => medium.write(path, bytes) } : medium;
 const opened = await openCatalog(store).open(dataset);
-for (let index = Number(from); index < Number(to); index++) {
+const content = await store.read(file.path);
+writeSync(1, "ready\n");
+readSync(0, Buffer.alloc(1));
+for (let index = from; index < to; index++) {
   const path = `${dataset}/data/${name}-${index}.parquet`;
-  copyFileSync(store.local!(file.path), store.local!(path));
+  await store.write(path, content);
   const version = await opened.commit({
     operation: "append",
     add: [{ ...file, path }],
     runId: `${name}-${index}`,
     summary: { [`millrace.cursor.${name}`]: JSON.stringify({ index }) },
   });
-  process.stdout.write(`${name}-${index} ${version.number}\n`);
+  writeSync(1, `${name}-${index} ${version.number}\n`);
 }

@@ -1,9 +1,7 @@
-import { spawn } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Column, MillraceError, type StagedFile, type Store } from "../../src/core/index.ts";
-import { type Dataset, openCatalog, verifyDataset } from "../../src/dataset/index.ts";
-import { type Workplace, closeEngine, append, engine, rowsOf, stage, workplace } from "./helpers.ts";
+import { type Column, MillraceError, type Store } from "../../src/core/index.ts";
+import { type Dataset, openCatalog } from "../../src/dataset/index.ts";
+import { type Workplace, closeEngine, append, rowsOf, stage, workplace } from "./helpers.ts";
 
 let place: Workplace;
 let count = 0;
@@ -18,99 +16,6 @@ afterAll(async () => {
 });
 
 const fresh = (): Promise<Dataset> => openCatalog(place.store).create(`f${count++}`, columns);
-
-/** Runs the writer; resolves with what it printed. It is ended with SIGKILL a moment after line number `killAfterLines`. */
-function writer(
-  dataset: Dataset,
-  name: string,
-  from: number,
-  to: number,
-  file: StagedFile,
-  killAfterLines = Infinity,
-): Promise<{ lines: string[]; killed: boolean }> {
-  return new Promise((resolve, reject) => {
-    const args = [
-      join(import.meta.dirname, "appender.ts"),
-      place.store.url,
-      dataset.name,
-      name,
-      String(from),
-      String(to),
-      JSON.stringify(file),
-    ];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let [output, errors] = ["", ""];
-    let timer: NodeJS.Timeout | undefined;
-    child.stdout.on("data", (chunk) => {
-      output += String(chunk);
-      if (output.split("\n").length > killAfterLines)
-        timer ??= setTimeout(() => child.kill("SIGKILL"), Math.random() * 5);
-    });
-    child.stderr.on("data", (chunk) => (errors += String(chunk)));
-    child.on("close", (code, signal) => {
-      clearTimeout(timer);
-      if (code !== 0 && signal !== "SIGKILL") return reject(new Error(errors));
-      resolve({ lines: output.split("\n").filter((line) => line !== ""), killed: signal === "SIGKILL" });
-    });
-  });
-}
-
-test(
-  "8 processes append 20 times each: one line of versions, nothing lost, nothing twice",
-  { timeout: 120_000 },
-  async () => {
-    const dataset = await fresh();
-    const file = await stage(dataset, "SELECT 1::INT AS id");
-    const results = await Promise.all(
-      Array.from({ length: 8 }, (_, index) => writer(dataset, `w${index}`, 0, 20, file)),
-    );
-    await dataset.refresh();
-    const versions = dataset.versions();
-    expect(versions.map((version) => version.number)).toEqual(Array.from({ length: 160 }, (_, index) => index + 1));
-    expect(versions.every((version) => version.current)).toBe(true);
-    const acknowledged = results.flatMap((result) => result.lines).sort();
-    expect(acknowledged.length).toBe(160);
-    expect(versions.map((version) => `${version.summary["millrace.run"]} ${version.number}`).sort()).toEqual(
-      acknowledged,
-    );
-    expect(new Set((await dataset.files()).map((one) => one.path)).size).toBe(160);
-    for (let index = 0; index < 8; index++) expect(dataset.cursor(`w${index}`)).toEqual({ index: 19 });
-    expect((await verifyDataset(dataset, engine)).problems).toEqual([]);
-  },
-);
-
-test("a writer that is killed again and again commits each run exactly once", { timeout: 120_000 }, async () => {
-  const dataset = await fresh();
-  const file = await stage(dataset, "SELECT 1::INT AS id");
-  const acknowledged = new Map<string, string>();
-  let kills = 0;
-  for (let attempt = 0; ; attempt++) {
-    const { lines, killed } = await writer(
-      dataset,
-      "run",
-      0,
-      40,
-      file,
-      // The lines of runs that are already committed come first: each attempt is killed within its first new commits.
-      attempt < 12 ? acknowledged.size + (attempt % 3) : undefined,
-    );
-    for (const line of lines) {
-      const [run, version] = line.split(" ") as [string, string];
-      expect(acknowledged.get(run) ?? version).toBe(version);
-      acknowledged.set(run, version);
-    }
-    if (!killed) break;
-    kills++;
-  }
-  expect(kills).toBeGreaterThan(2);
-  await dataset.refresh();
-  expect(dataset.versions().map((version) => version.summary["millrace.run"])).toEqual(
-    Array.from({ length: 40 }, (_, index) => `run-${index}`),
-  );
-  expect(dataset.current()!.rows).toBe(40);
-  await dataset.gc({ minimumAgeMs: -60_000 });
-  expect((await verifyDataset(dataset, engine)).problems).toEqual([]);
-});
 
 type Fault = "after" | "before" | "silent";
 

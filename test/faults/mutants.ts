@@ -120,6 +120,11 @@ export const mutants = {
     edits: [["if (result.packets === heard) {", "if (result.packets < 0) {"]],
     without: "a MySQL server that stands still is noticed",
   },
+  "s3-unconditional": {
+    file: "stores/s3/write.ts",
+    edits: [['...(ifAbsent && { IfNoneMatch: "*" }),', "...(ifAbsent && {}),"]],
+    without: "a commit to a bucket is a conditional create",
+  },
   "gc-ignores-runs": {
     file: "pipeline/index.ts",
     edits: [["protect: (path) => belongsToRun(path) ||", "protect: (path) => belongsToRun(path) === undefined ||"]],

@@ -53,7 +53,7 @@ export async function unchanged(file: PartFile, lines: boolean, place: Place): P
     `\`${name}\` has changed since the run was planned (${file.diskSize} bytes then, ${now.size} now)`,
     {
       where: { file: name },
-      hint: "run again with `--fresh`, once nobody writes to the file",
+      hint: "run again, once nobody writes to the file",
     },
   );
 }

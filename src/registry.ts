@@ -96,6 +96,11 @@ export const registry: Registry = {
       summary: "A JSON document: an array of records, one record, or several in a row; records that do not fit their columns are told apart.",
       load: async () => (await import("./formats/json/index.ts")).default,
     },
+    "labels": {
+      title: "Labels of images",
+      summary: "Boxes, outlines, masks, key points and classes of COCO, YOLO, Pascal VOC, Label Studio and CVAT, in one form; one row a label.",
+      load: async () => (await import("./formats/labels/index.ts")).default,
+    },
     "ndjson": {
       title: "NDJSON",
       summary: "One JSON value a line (JSON Lines); lines that do not parse or do not fit are told apart from good ones, with file and line.",

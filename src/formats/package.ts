@@ -1,8 +1,8 @@
 import { posix } from "node:path";
-import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { openPromise, type Entry, type ZipFile } from "yauzl";
 import { MillraceError } from "../core/index.ts";
 import { createEntryGuard } from "../sandbox/zip.ts";
+import { xmlReader, type Handler } from "./xml.ts";
 
 /** An Open Packaging archive: ECMA-376 part 2. Reads XML parts as events, without document types and within limits. */
 export interface Package {
@@ -21,18 +21,11 @@ export interface Relation {
   target: string;
 }
 
-export interface Handler {
-  open?(name: string, attributes: Record<string, string>): void;
-  text?(text: string): void;
-  close?(name: string): void;
-}
-
 const maximumEntries = 10_000;
 const maximumPartBytes = 8 * 1024 ** 3;
 /** Sheets of equal cells compress well, so only large parts are held to the ratio. */
 const freeBytes = 16 * 1024 ** 2;
 const maximumRatio = 400;
-const maximumDepth = 100;
 
 export async function openPackage(path: string): Promise<Package> {
   const archive: ZipFile = await openPromise(path, { autoClose: false });
@@ -50,33 +43,9 @@ export async function openPackage(path: string): Promise<Package> {
     if (entry === undefined) throw new MillraceError("parse", `it has no part \`${part}\``);
     if ((entry.generalPurposeBitFlag & 1) === 1)
       throw new MillraceError("unsupported", "it is encrypted", { hint: "save it without a password" });
-    const parser = new SaxesParser({ xmlns: false, position: false });
-    let depth = 0;
-    parser.on("error", (error) => {
-      throw new MillraceError("parse", `the part \`${part}\` is not well-formed XML: ${error.message}`);
-    });
-    parser.on("doctype", () => {
-      throw new MillraceError(
-        "parse",
-        `the part \`${part}\` has a document type, which no office document needs and attacks use`,
-      );
-    });
-    parser.on("opentag", (tag: SaxesTagPlain) => {
-      if (++depth > maximumDepth)
-        throw new MillraceError("limit", `the part \`${part}\` is nested more than ${maximumDepth} deep`);
-      handler.open?.(local(tag.name), tag.attributes);
-    });
-    parser.on("closetag", (tag: SaxesTagPlain) => {
-      depth--;
-      handler.close?.(local(tag.name));
-    });
-    if (handler.text) {
-      parser.on("text", (text) => handler.text!(text));
-      parser.on("cdata", (text) => handler.text!(text));
-    }
+    const feed = xmlReader(`the part \`${part}\``, handler);
     const allowed = Math.min(maximumPartBytes, Math.max(freeBytes, entry.compressedSize * maximumRatio));
     let total = 0;
-    let decoder: InstanceType<typeof TextDecoder> | undefined;
     for await (const chunk of (await archive.openReadStreamPromise(entry)) as AsyncIterable<Buffer>) {
       total += chunk.length;
       if (total > allowed)
@@ -84,14 +53,10 @@ export async function openPackage(path: string): Promise<Package> {
           "limit",
           `the part \`${part}\` unpacks to more than ${allowed} bytes, like a decompression bomb`,
         );
-      decoder ??= new TextDecoder(chunk[0] === 0xff ? "utf-16le" : chunk[0] === 0xfe ? "utf-16be" : "utf-8", {
-        fatal: true,
-      });
-      parser.write(decoder.decode(chunk, { stream: true }));
+      feed.write(chunk);
       yield;
     }
-    parser.write(decoder?.decode() ?? "");
-    parser.close();
+    feed.close();
     yield;
   }
 
@@ -124,10 +89,4 @@ export async function openPackage(path: string): Promise<Package> {
 /** Reads to the end. */
 export async function drain(steps: AsyncGenerator<void, void, undefined>): Promise<void> {
   while (!(await steps.next()).done);
-}
-
-/** Some producers write every name with a prefix. */
-function local(name: string): string {
-  const colon = name.indexOf(":");
-  return colon < 0 ? name : name.slice(colon + 1);
 }

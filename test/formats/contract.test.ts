@@ -160,6 +160,17 @@ const assets: Record<string, AssetFormatContract["sample"]> = {
   },
 };
 
+assets["labels"] = {
+  bytes: Buffer.from(
+    JSON.stringify({
+      images: [{ id: 1, file_name: "a.jpg", width: 100, height: 50 }],
+      categories: [{ id: 7, name: "cat" }],
+      annotations: [1, 2, 3].map((id) => ({ id, image_id: 1, category_id: 7, bbox: [id, 2, 30, 20], iscrowd: 0 })),
+    }),
+  ),
+  mediaType: "text/plain",
+  rows: 3,
+};
 assets["video"] = { bytes: readFileSync(film), mediaType: "video/x-matroska", rows: 2 };
 
 test("every format of the registry has a subject", () => {

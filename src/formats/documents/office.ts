@@ -1,5 +1,6 @@
 import { MillraceError } from "../../core/index.ts";
-import { drain, openPackage, type Handler, type Package } from "../package.ts";
+import { drain, openPackage, type Package } from "../package.ts";
+import type { Handler } from "../xml.ts";
 import { instant, type Document } from "./document.ts";
 import { tidy } from "../plain-text.ts";
 

@@ -1,5 +1,6 @@
 import { MillraceError, suggestion } from "../../core/index.ts";
-import { drain, type Handler, type Package } from "../package.ts";
+import { drain, type Package } from "../package.ts";
+import type { Handler } from "../xml.ts";
 
 /** What the value of a cell is, before it is brought into a column. */
 export type Cell =

@@ -11,6 +11,7 @@ const formats: Record<string, () => Promise<{ default: FormatDefinition }>> = {
   avro: async () => (await import("../../formats/avro/index.ts")) as unknown as { default: FormatDefinition },
   excel: async () => (await import("../../formats/excel/index.ts")) as unknown as { default: FormatDefinition },
   audio: async () => (await import("../../formats/audio/index.ts")) as unknown as { default: FormatDefinition },
+  labels: async () => (await import("../../formats/labels/index.ts")) as unknown as { default: FormatDefinition },
   video: async () => (await import("../../formats/video/index.ts")) as unknown as { default: FormatDefinition },
   chat: async () => (await import("../../formats/chat/index.ts")) as unknown as { default: FormatDefinition },
   documents: async () => (await import("../../formats/documents/index.ts")) as unknown as { default: FormatDefinition },
@@ -22,7 +23,7 @@ export function isAssets(format: string | undefined): boolean {
   return format !== undefined && assetFormats.has(format);
 }
 
-const assetFormats = new Set(["audio", "chat", "documents", "images", "video"]);
+const assetFormats = new Set(["audio", "chat", "documents", "images", "labels", "video"]);
 
 export type FormatOptions = { [key: string]: CursorValue };
 

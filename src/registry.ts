@@ -37,6 +37,11 @@ export const registry: Registry = {
       summary: "A table for each published dataset, swapped or merged in one transaction with a record of its version.",
       load: async () => (await import("./sinks/postgres/index.ts")).default,
     },
+    "redis": {
+      title: "Redis and Valkey",
+      summary: "A row for each key of a dataset, of one server or a cluster; versions are written beside each other and switched at once.",
+      load: async () => (await import("./sinks/redis/index.ts")).default,
+    },
   },
   enrichers: {
     "command": {

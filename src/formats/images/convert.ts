@@ -5,7 +5,7 @@ import { headerOf } from "../values.ts";
 import { columns, imageColumns } from "./columns.ts";
 import { readExif } from "./exif.ts";
 import type { ImagesOptions } from "./index.ts";
-import { measure } from "./look.ts";
+import { measure } from "../look.ts";
 
 sharp.cache(false);
 // Files are read side by side in several processes.

@@ -1,7 +1,7 @@
 import sharp from "sharp";
 import { MillraceError, type Converted, type FileRef } from "../../core/index.ts";
 import { AssetRows, type AssetConvertOptions } from "../asset-rows.ts";
-import { measure, type Looks } from "../images/look.ts";
+import { measure, type Looks } from "../look.ts";
 import {
   createPulse,
   inputOf,

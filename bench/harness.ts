@@ -43,7 +43,8 @@ export interface Result {
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
-function runOnce(contestant: Contestant): Figures & { code: number } {
+/** One run, measured from outside. */
+export function runOnce(contestant: Contestant): Figures & { code: number } {
   contestant.before?.();
   const output = execFileSync("python3", [join(here, "measure.py"), ...contestant.command], {
     encoding: "utf8",

@@ -143,7 +143,7 @@ function peers(folder: string, source: string, batch: number, rows: number, name
     webdataset: "WebDataset, shards and a buffer of 10,000",
   };
   return names.map((name): Loader => {
-    const place = name === "dataloader" ? source : join(folder, { lancedb: "lance", mosaicml: "mds" }[name] ?? name);
+    const place = name === "dataloader" ? source : join(folder, { lance: "rows.lance", lancedb: "rows.lance", mosaicml: "mds" }[name] ?? name);
     return { name: titles[name]!, command: (mode, report) => pythonCommand(name, place, batch, rows, mode, report) };
   });
 }

@@ -1,7 +1,6 @@
 """Writes a Parquet file as what each loader reads, by its own writer: feed_prepare.py input.parquet folder"""
 import os, sys
 
-import without_torch
 import lance
 import pyarrow.parquet as pq
 from datasets import Dataset
@@ -27,6 +26,7 @@ def rows():
 
 
 def mds(path):
+    import without_torch
     from streaming.base.format import MDSWriter
 
     with MDSWriter(columns={"id": "int64", "payload": "bytes"}, out=path, size_limit=64_000_000) as writer:
@@ -43,7 +43,7 @@ def webdataset(path):
             writer.write({"__key__": f"{row['id']:09d}", "bin": row["payload"]})
 
 
-make("lance", lambda path: lance.write_dataset(parquet.iter_batches(8192), path, schema=parquet.schema_arrow))
+make("rows.lance", lambda path: lance.write_dataset(parquet.iter_batches(8192), path, schema=parquet.schema_arrow))
 make("hf", lambda path: Dataset.from_parquet(source, cache_dir=os.path.join(out, "hf-cache")).save_to_disk(path))
 if "payload" in parquet.schema_arrow.names:
     make("mds", mds)

@@ -26,7 +26,7 @@ def lancedb_epochs():
     import lancedb
     from lancedb.permutation import Permutation, permutation_builder
 
-    table = lancedb.connect(os.path.dirname(place)).open_table("lance")
+    table = lancedb.connect(os.path.dirname(place)).open_table("rows")
     yield
     while True:
         permutation = Permutation.from_tables(table, permutation_builder(table).shuffle(seed=7).execute())

@@ -21,6 +21,9 @@ export interface CopyTarget {
   prefix: string;
 }
 
+/** A row group is in memory until it is written, one a thread. The engine's own bound is 122,880 rows, however long they are. */
+const rowGroupBytes = "32MB";
+
 /** Names and types of what a SELECT gives, without running it over data. */
 export async function shapeOf(
   connection: DuckDBConnection,
@@ -70,7 +73,7 @@ export async function copyToParquet(
   const partial = `${path}.partial`;
   // Some readers of Iceberg in JavaScript resolve columns by this key rather than by the field ids of the Parquet schema.
   const schema = sqlString(JSON.stringify(toIcebergSchema(target.columns, 0)));
-  const options = `FORMAT parquet, COMPRESSION zstd, FIELD_IDS ${fieldIds(target.columns)}, KV_METADATA {'iceberg.schema': ${schema}}, RETURN_STATS`;
+  const options = `FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '${rowGroupBytes}', FIELD_IDS ${fieldIds(target.columns)}, KV_METADATA {'iceberg.schema': ${schema}}, RETURN_STATS`;
   try {
     const reader = await connection.runAndReadAll(`COPY (${select}) TO ${sqlString(partial)} (${options})`);
     const [row] = reader.getRowObjectsJson() as unknown as CopyRow[];

@@ -33,6 +33,8 @@ export async function copyWriter(lake: LakeHandles, format: string, subject: Wri
     const plain = `SELECT ${cells.map(({ sql }, index) => `${sql} AS ${names[index]!}`).join(", ")} FROM (${stored})`;
     return guard ? withoutFormulas(plain, rows.columns) : plain;
   };
+  const rowGroups = async (): Promise<string> =>
+    format === "parquet" ? `, ROW_GROUP_SIZE ${await rowGroupRows(engine, subject)}` : "";
   const write = async ({ split, prefix, onProgress }: WritePart): Promise<ExportedFile[]> => {
     const base = `${dataset.name}@${version.number}${suffixOf(options, split)}`;
     const target = join(folder, prefix);
@@ -49,12 +51,11 @@ export async function copyWriter(lake: LakeHandles, format: string, subject: Wri
     }
     if (shardBytes === undefined) {
       const path = join(target, `${base}.${format}`);
-      const count = await engine.export(select, path, copy, signal);
+      const count = await engine.export(select, path, `${copy}${await rowGroups()}`, signal);
       return [await describeFile(path, `${prefix}${base}.${format}`, count)];
     }
     const parts = join(target, "parts");
-    const size = format === "parquet" ? `, ROW_GROUP_SIZE ${rowGroupRows(subject, shardBytes)}` : "";
-    const sharded = `${copy}${size}, FILE_SIZE_BYTES ${shardBytes}, FILENAME_PATTERN 'part-{i}', FILE_EXTENSION ${sqlString(format)}`;
+    const sharded = `${copy}${await rowGroups()}, FILE_SIZE_BYTES ${shardBytes}, FILENAME_PATTERN 'part-{i}', FILE_EXTENSION ${sqlString(format)}`;
     const total = await engine.export(select, parts, sharded, signal);
     const files: ExportedFile[] = [];
     const names = await partsOf(parts);
@@ -103,12 +104,30 @@ async function partsOf(folder: string): Promise<string[]> {
   return (await readdir(folder)).toSorted((left, right) => place(left) - place(right));
 }
 
-/** Rows of a row group such that a shard has several: the engine looks at its size after each. */
-function rowGroupRows({ rows }: WriterSubject, shardBytes: number): number {
-  const bytes = rows.files.reduce((sum, file) => sum + file.bytes, 0);
+/** The engine's own, and its vectors, of which a row group is made. */
+const [largestRowGroup, vectorRows] = [122_880, 2048];
+/** A row group is in memory until it is written. */
+const rowGroupBytes = 32e6;
+
+/** Rows of a row group: bounded in bytes, and such that a shard has several, because the engine looks at its size after each. */
+async function rowGroupRows(engine: Engine, { rows, options }: WriterSubject): Promise<number> {
+  const { shardBytes = Infinity, signal } = options;
+  const stored = rows.files.reduce((sum, file) => sum + file.bytes, 0);
   const count = rows.files.reduce((sum, file) => sum + file.rows, 0);
-  const wanted = count === 0 ? 122_880 : (shardBytes * count) / bytes / 4;
-  return Math.min(122_880, Math.max(2048, Math.floor(wanted / 2048) * 2048));
+  if (count === 0) return largestRowGroup;
+  const lengths = rows.columns.map(({ name, type }) => {
+    if (type === "string") return `coalesce(strlen(${sqlName(name)}), 0)`;
+    if (type === "binary") return `coalesce(octet_length(${sqlName(name)}), 0)`;
+    return typeof type === "string" ? "8" : `coalesce(strlen(to_json(${sqlName(name)})::VARCHAR), 0)`;
+  });
+  const [sample] = await engine.query(
+    `SELECT avg(${lengths.join(" + ")}) AS bytes FROM (SELECT * FROM ${rows.relation} LIMIT ${vectorRows})`,
+    signal,
+  );
+  // Compressed they are hardly longer than not: what the sample did not see.
+  const bytes = Math.max(Number(sample?.["bytes"] ?? 0), stored / count, 1);
+  const wanted = Math.min(rowGroupBytes / bytes, (shardBytes * count) / stored / 4);
+  return Math.min(largestRowGroup, Math.max(vectorRows, Math.floor(wanted / vectorRows) * vectorRows));
 }
 
 async function countIn(engine: Engine, path: string, format: string): Promise<number> {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { PythonEnvironment } from "../services/python.ts";
 import { readers, readWith } from "./export/readers.ts";
+import { makePlace, published } from "../pipeline/place.ts";
 import { makeSubject, type Subject } from "./export/subject.ts";
 
 let subject: Subject;
@@ -82,4 +83,23 @@ test("the same version is the same bytes, which the manifest holds to", async ()
     }
     expect(digests[0], options.format).toBe(digests[1]);
   }
+});
+
+test("parquet: row groups of long rows are bounded in bytes, because one is in memory until it is written", async () => {
+  await using place = await makePlace();
+  await using engine = await place.engine();
+  const rows = 150_000;
+  await engine.export(
+    `SELECT i AS id, repeat('x', 1000) || i AS text FROM range(${rows}) t(i)`,
+    join(place.folder, "long.parquet"),
+    "FORMAT parquet, ROW_GROUP_SIZE 8192",
+  );
+  await using lake = await place.open({ long: { from: { path: "long.parquet" } } });
+  await published(lake.run("long"));
+  const { files } = await lake.export("long", { format: "parquet", to: join(place.folder, "out") });
+  const [found] = await engine.query(
+    `SELECT sum(row_group_num_rows)::BIGINT AS rows, max(row_group_num_rows) AS most
+     FROM parquet_metadata('${join(place.folder, "out", files[0]!.path)}') WHERE path_in_schema = 'id'`,
+  );
+  expect([Number(found!["rows"]), Number(found!["most"]) < 40_000]).toEqual([rows, true]);
 });

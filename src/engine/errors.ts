@@ -1,4 +1,11 @@
-import { MillraceError, isMillraceError, messageOf, type ErrorCode } from "../core/index.ts";
+import {
+  MillraceError,
+  asMillraceError,
+  isMillraceError,
+  messageOf,
+  systemCode,
+  type ErrorCode,
+} from "../core/index.ts";
 
 const kinds: [RegExp, ErrorCode][] = [
   [/^Out of Memory Error/, "limit"],
@@ -17,9 +24,11 @@ const kinds: [RegExp, ErrorCode][] = [
   [/^IO Error|^Invalid Error|magic bytes|^HTTP Error/, "parse"],
 ];
 
-/** DuckDB's error as ours. `parse`: the data does not fit; `usage`: the statement is wrong. */
+/** DuckDB's error, or that of the system, as ours. `parse`: the data does not fit; `usage`: the statement is wrong. */
 export function engineError(error: unknown): MillraceError {
   if (isMillraceError(error)) return error;
+  // Of a file that was made durable or renamed here, not there.
+  if (systemCode(error) !== undefined) return asMillraceError(error);
   const text = messageOf(error).trim();
   const code = kinds.find(([pattern]) => pattern.test(text))?.[1] ?? "internal";
   // DuckDB adds hints and settings below; the first lines say what is wrong.

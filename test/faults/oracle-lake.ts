@@ -13,7 +13,7 @@ export interface OracleLake {
   flow: string;
   ledger: Ledger;
   /** Runs the flow in this process. */
-  run(): Promise<RunReport>;
+  run(signal?: AbortSignal): Promise<RunReport>;
   /** Holds dataset and rejected records against the ledger, and every file against its checksum. */
   tally(): Promise<Tally>;
   /** Rows of the dataset, 0 before the first version. */
@@ -46,7 +46,7 @@ export function oracleLake(
     folder,
     flow,
     ledger,
-    run: () => withLake((lake) => lake.run(flow)),
+    run: (signal) => withLake((lake) => lake.run(flow, signal === undefined ? {} : { signal })),
     rows: () => withLake(async (lake) => ((await lake.catalog.exists(flow)) ? await rowCount(lake, flow) : 0)),
     tally: () =>
       withLake(async (lake) => {

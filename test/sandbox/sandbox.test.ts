@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { isMillraceError, type MillraceError } from "../../src/core/index.ts";
 import { runInSandbox, type SandboxJob } from "../../src/sandbox/index.ts";
 
@@ -107,7 +107,9 @@ test("a reader that leaves early leaves nothing running", async () => {
 test("no environment, no writing, no network", async () => {
   process.env["MILLRACE_SANDBOX_TEST"] = "secret";
   expect((await gather(job("environment"))).messages).toEqual([{ environment: [] }]);
-  const target = join(mkdtempSync(join(tmpdir(), "millrace-sandbox-")), "written");
+  const folder = mkdtempSync(join(tmpdir(), "millrace-outside-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const target = join(folder, "written");
   await failure(job("write", target));
   expect(existsSync(target)).toBe(false);
   const isolated =

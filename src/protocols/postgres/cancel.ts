@@ -6,6 +6,8 @@ import type { Settings } from "./settings.ts";
 
 const cancelDeadlineMs = 800;
 const cancelAgainMs = 100;
+/** How long a request that the server was too slow for may still take; nobody waits for it. */
+const requestLifeMs = 10_000;
 
 /**
  * Ends what the server does for a connection, and the connection. A request that arrives before the statement has begun is
@@ -47,10 +49,15 @@ async function requestCancel(settings: Settings, client: pg.Client, tls: boolean
   await new Promise<void>((resolve) => {
     const finish = (): void => {
       clearTimeout(deadline);
+      clearTimeout(life);
       socket.destroy();
       resolve();
     };
-    const deadline = setTimeout(finish, deadlineMs);
+    const deadline = setTimeout(() => {
+      socket.unref();
+      resolve();
+    }, deadlineMs);
+    const life = setTimeout(finish, requestLifeMs).unref();
     const send = (over: Socket): void => {
       over.on("error", () => undefined);
       over.resume();

@@ -73,6 +73,7 @@ export async function openSession(settings: Settings, signal?: AbortSignal): Pro
 
   const run = async <Result>(query: pg.QueryConfig, signal?: AbortSignal): Promise<Result> => {
     throwIfAborted(signal);
+    if (!alive) throw postgresError(new Error("Connection terminated"), settings);
     const stop = (): void => void session.cancel();
     signal?.addEventListener("abort", stop, { once: true });
     try {
@@ -112,6 +113,8 @@ export async function openSession(settings: Settings, signal?: AbortSignal): Pro
     },
     async [Symbol.asyncDispose]() {
       if (!alive) {
+        // A server that has not heard of it would go on.
+        await cancelling;
         client.connection.stream.destroy();
         return;
       }
@@ -186,5 +189,24 @@ export async function placed<Result>(
     return await work();
   } catch (error) {
     throw postgresError(error, settings, where);
+  }
+}
+
+/** Several statements, of which the one that runs ends at the server when the signal fires. */
+export async function stoppable<Result>(
+  session: Session,
+  signal: AbortSignal | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  throwIfAborted(signal);
+  const stop = (): void => void session.cancel();
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    return await work();
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }

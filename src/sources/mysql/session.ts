@@ -19,6 +19,8 @@ export class Session {
   readonly #kill: (threadId: number) => Promise<void>;
   #isBroken = false;
   #result: CsvResult | undefined;
+  /** Ends the statement that is waited for; the driver says nothing when it is cut by us. */
+  #giveUp: ((error: MillraceError) => void) | undefined;
 
   constructor(connection: Connection, settings: Settings, kill: (threadId: number) => Promise<void>) {
     this.#connection = connection;
@@ -37,8 +39,10 @@ export class Session {
   async query(sql: string, signal?: AbortSignal): Promise<TextRow[]> {
     if (signal?.aborted) throw stopped(signal);
     let killing: Promise<void> | undefined;
+    let late: NodeJS.Timeout | undefined;
     const onAbort = (): void => {
-      killing = this.#kill(this.#connection.threadId).catch(() => this.destroy());
+      const cut = new Promise<void>((resolve) => (late = setTimeout(resolve, killMs))).then(() => this.destroy());
+      killing = Promise.race([this.#kill(this.#connection.threadId).catch(() => this.destroy()), cut]);
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
@@ -48,7 +52,9 @@ export class Session {
       throw mysqlError(error, this.settings);
     } finally {
       signal?.removeEventListener("abort", onAbort);
+      // A kill that comes too late would hit the next statement.
       await killing;
+      clearTimeout(late);
     }
   }
 
@@ -85,6 +91,7 @@ export class Session {
     let silence: NodeJS.Timeout | undefined;
     try {
       return await new Promise<T>((resolve, reject) => {
+        this.#giveUp = reject;
         silence = setTimeout(() => {
           reject(this.#silent());
           this.destroy();
@@ -93,6 +100,7 @@ export class Session {
       });
     } finally {
       clearTimeout(silence);
+      this.#giveUp = undefined;
     }
   }
 
@@ -195,7 +203,9 @@ export class Session {
     this.#isBroken = true;
     this.#connection.destroy();
     (this.#connection as unknown as Wire).stream.destroy();
-    this.#result?.lose(new MillraceError("unreachable", "the connection was cut", { temporary: true }));
+    const cut = new MillraceError("unreachable", "the connection was cut", { temporary: true });
+    this.#result?.lose(cut);
+    this.#giveUp?.(cut);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Column, StreamInfo } from "../../core/index.ts";
+import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
 import { loadTypes, type TypeCatalog } from "./catalog.ts";
 import { isCursorType } from "./cursor-types.ts";
 import { listRelations, loadFacts, streamName, type RelationColumn, type RelationFacts } from "./relations.ts";
@@ -61,4 +61,15 @@ function cursorCandidates({ columns, key }: RelationFacts, catalog: TypeCatalog)
     else if (type === "date") ranked.push({ name: column.name, rank: 5 });
   }
   return ranked.toSorted((left, right) => left.rank - right.rank).map(({ name }) => name);
+}
+
+/** Throws `not-found` for a schema that the server does not have. */
+export async function checkSchemas(session: Session, schemas: readonly string[] | undefined): Promise<void> {
+  if (schemas === undefined) return;
+  const rows = await session.query("SELECT nspname AS name FROM pg_catalog.pg_namespace ORDER BY 1");
+  const known = rows.map((row) => row.name!);
+  for (const schema of schemas) {
+    if (known.includes(schema)) continue;
+    throw new MillraceError("not-found", `there is no schema \`${schema}\``, { hint: suggestion(schema, known) });
+  }
 }

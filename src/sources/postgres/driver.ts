@@ -2,7 +2,6 @@ import {
   isMillraceError,
   limitConcurrency,
   MillraceError,
-  suggestion,
   throwIfAborted,
   type ErrorPlace,
   type Part,
@@ -10,17 +9,17 @@ import {
   type Source,
   type SourceContext,
 } from "../../core/index.ts";
-import { discover } from "./discover.ts";
+import { checkSchemas, discover } from "./discover.ts";
 import { measureSubject } from "./measure.ts";
 import { planParts } from "./plan.ts";
 import { copyCsv } from "./read.ts";
 import { listNames, streamName } from "./relations.ts";
-import { openSession, placed, type Session } from "../../protocols/postgres/session.ts";
+import { openSession, placed, stoppable, type Session } from "../../protocols/postgres/session.ts";
 import type { Options } from "./options.ts";
 import { settingsOf } from "../../protocols/postgres/settings.ts";
 import { partSelect, type PartSpec } from "./slice.ts";
 import { asLockConflict, beginSnapshot, joinSnapshot, snapshotGone, type Snapshot } from "./snapshot.ts";
-import { encodingsOf, findSubject, planColumns, type Subject } from "./subject.ts";
+import { encodingsOf, findSubject, planColumns, requireReadable, type Subject } from "./subject.ts";
 
 /** Snapshots that are held at the same time, one for each of the latest plans. Each one keeps the server from cleaning up. */
 const maximumSnapshots = 4;
@@ -71,7 +70,7 @@ export async function open(options: Options, context: SourceContext): Promise<So
   ): Promise<Result> => {
     const session = await takeSession(signal);
     try {
-      return await work(session);
+      return await stoppable(session, signal, () => work(session));
     } finally {
       await giveBack(session);
     }
@@ -108,8 +107,13 @@ export async function open(options: Options, context: SourceContext): Promise<So
       throwIfAborted(signal);
       const session = await takeSession(signal);
       try {
-        await checkSchemas(session, schemas);
-        yield* discover(session, schemas);
+        await stoppable(session, signal, () => checkSchemas(session, schemas));
+        const found = discover(session, schemas)[Symbol.asyncIterator]();
+        for (;;) {
+          const next = await stoppable(session, signal, () => found.next());
+          if (next.done) return;
+          yield next.value;
+        }
       } finally {
         await giveBack(session);
       }
@@ -121,11 +125,13 @@ export async function open(options: Options, context: SourceContext): Promise<So
         const session = await connect(signal);
         let held = false;
         try {
-          const { relation } = await findSubject(session, request);
-          const snapshot = await beginSnapshot(session, relation, signal);
-          const subject = await findSubject(session, request);
-          await requireReadable(session, subject, settings.user);
-          const plan = await planParts(session, snapshot, subject, request, planOptions);
+          const { snapshot, plan } = await stoppable(session, signal, async () => {
+            const { relation } = await findSubject(session, request);
+            const snapshot = await beginSnapshot(session, relation, signal);
+            const subject = await findSubject(session, request);
+            await requireReadable(session, subject, settings.user);
+            return { snapshot, plan: await planParts(session, snapshot, subject, request, planOptions) };
+          });
           if (plan.parts.length === 0) return plan;
           holders.set(keyOf(snapshot), session);
           held = true;
@@ -191,11 +197,13 @@ export async function open(options: Options, context: SourceContext): Promise<So
     const name = JSON.stringify([spec.snapshot, request]);
     const known = subjects.get(name);
     if (known !== undefined) return known;
-    const subject = await withSession((session) =>
-      placed(settings, where, async () => {
-        await joinSnapshot(session, spec.snapshot, signal);
-        return findSubject(session, request);
-      }),
+    const subject = await withSession(
+      (session) =>
+        placed(settings, where, async () => {
+          await joinSnapshot(session, spec.snapshot, signal);
+          return findSubject(session, request);
+        }),
+      signal,
     );
     if (subjects.size >= maximumSnapshots) subjects.clear();
     subjects.set(name, subject);
@@ -203,7 +211,9 @@ export async function open(options: Options, context: SourceContext): Promise<So
   }
 
   /** Waits until fewer than `connections` read, and gives what ends the turn. */
-  function takeTurn(signal: AbortSignal | undefined): Promise<() => void> {
+  async function takeTurn(signal: AbortSignal | undefined): Promise<() => void> {
+    // One that was aborted already does not say so again.
+    throwIfAborted(signal);
     return new Promise((resolve, reject) => {
       const onAbort = (): void =>
         reject(new MillraceError("aborted", "stopped by the caller", { cause: signal?.reason }));
@@ -241,30 +251,4 @@ export async function open(options: Options, context: SourceContext): Promise<So
 
 function keyOf(snapshot: Snapshot): string {
   return `${snapshot.server} ${snapshot.id}`;
-}
-
-async function checkSchemas(session: Session, schemas: readonly string[] | undefined): Promise<void> {
-  if (schemas === undefined) return;
-  const rows = await session.query("SELECT nspname AS name FROM pg_catalog.pg_namespace ORDER BY 1");
-  const known = rows.map((row) => row.name!);
-  for (const schema of schemas) {
-    if (known.includes(schema)) continue;
-    throw new MillraceError("not-found", `there is no schema \`${schema}\``, { hint: suggestion(schema, known) });
-  }
-}
-
-/** Reading nothing shows what may not be read, and by a grant on some columns only those count. */
-async function requireReadable(session: Session, subject: Subject, user: string): Promise<void> {
-  const list = subject.columns.map((column) => column.sql).join(", ");
-  try {
-    await session.query(`SELECT ${list} FROM ${subject.from} LIMIT 0`);
-  } catch (error) {
-    if (!isMillraceError(error) || error.code !== "permission" || subject.relation === undefined) throw error;
-    const { schema, name } = subject.relation;
-    throw new MillraceError("permission", `\`${user}\` may not read \`${subject.stream}\``, {
-      cause: error,
-      where: { stream: subject.stream },
-      hint: `GRANT USAGE ON SCHEMA "${schema}" TO "${user}"; GRANT SELECT ON "${schema}"."${name}" TO "${user}"`,
-    });
-  }
 }

@@ -1,5 +1,12 @@
 import * as z from "zod";
-import { MillraceError, suggestion, type Column, type Encoding, type ReadRequest } from "../../core/index.ts";
+import {
+  isMillraceError,
+  MillraceError,
+  suggestion,
+  type Column,
+  type Encoding,
+  type ReadRequest,
+} from "../../core/index.ts";
 import { postgresNames, quoteName, wrapQuery } from "../sql/index.ts";
 import { loadTypes, type TypeCatalog } from "./catalog.ts";
 import { findRelation, loadFacts, relationSql, streamName, type Relation, type RelationColumn } from "./relations.ts";
@@ -174,4 +181,20 @@ export function selectList(columns: readonly SubjectColumn[]): string {
 export function rowHash(subject: Subject, columns: readonly string[]): string {
   const values = columns.map((name) => subject.all.find((candidate) => candidate.name === name)!.sql);
   return `md5(ROW(${values.join(", ")})::text)`;
+}
+
+/** Reading nothing shows what may not be read, and by a grant on some columns only those count. */
+export async function requireReadable(session: Session, subject: Subject, user: string): Promise<void> {
+  const list = subject.columns.map((column) => column.sql).join(", ");
+  try {
+    await session.query(`SELECT ${list} FROM ${subject.from} LIMIT 0`);
+  } catch (error) {
+    if (!isMillraceError(error) || error.code !== "permission" || subject.relation === undefined) throw error;
+    const { schema, name } = subject.relation;
+    throw new MillraceError("permission", `\`${user}\` may not read \`${subject.stream}\``, {
+      cause: error,
+      where: { stream: subject.stream },
+      hint: `GRANT USAGE ON SCHEMA "${schema}" TO "${user}"; GRANT SELECT ON "${schema}"."${name}" TO "${user}"`,
+    });
+  }
 }

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { isMillraceError, sameType, type Cursor, type Source } from "../../../src/core/index.ts";
+import { isMillraceError, sameType, type Cursor, type Payload, type Source } from "../../../src/core/index.ts";
 import type { SourceBench, SourceRow } from "../source.ts";
 import { collect, errorOf, expectNoLeak, expectNoSecret } from "../support/observe.ts";
 import { naughtyStrings } from "../support/names.ts";
@@ -113,6 +113,11 @@ export function sourceRulesOn(bench: SourceBench, { rule, ruleIf }: Rules): void
     const plan = await source.plan(request, {});
     const part = plan.parts[0]!;
     expect((await errorOf(() => drain(source, AbortSignal.abort()))).code).toBe("aborted");
+    const between = new AbortController();
+    const early = await source.read(part, request, { signal: between.signal });
+    between.abort();
+    const first = itemsOf(early)?.[Symbol.asyncIterator]().next();
+    if (first !== undefined) expect((await errorOf(async () => await first)).code).toBe("aborted");
     const controller = new AbortController();
     const outcome: unknown = await drain(source, controller.signal, () => controller.abort()).catch(
       (error: unknown) => error,
@@ -123,9 +128,8 @@ export function sourceRulesOn(bench: SourceBench, { rule, ruleIf }: Rules): void
 
     async function drain(from: Source, signal: AbortSignal, onChunk?: () => void): Promise<void> {
       const payload = await from.read(part, request, { signal });
-      if (payload.form === "files") return;
-      const items =
-        payload.form === "bytes" ? payload.chunks : payload.form === "columns" ? payload.batches : payload.assets;
+      const items = itemsOf(payload);
+      if (items === undefined) return;
       for await (const item of items) {
         expect(item).toBeDefined();
         onChunk?.();
@@ -148,6 +152,8 @@ export function sourceRulesOn(bench: SourceBench, { rule, ruleIf }: Rules): void
 
   rule("what is wrong has its code and a hint, and shows no secret", async () => {
     const secrets = bench.subject.secrets ?? [];
+    // Where there is nothing, nothing can be forbidden.
+    await bench.subject.create("kit_guarded", rowsFrom(1, 2));
     for (const { what, options, code } of bench.subject.wrong ?? []) {
       const error = await errorOf(async () => {
         await using source = await bench.open(options);
@@ -180,4 +186,10 @@ export function sourceRulesOn(bench: SourceBench, { rule, ruleIf }: Rules): void
       await source[Symbol.asyncDispose]();
     });
   });
+}
+
+/** What a payload gives one after the other; undefined for files, which are read by the engine. */
+function itemsOf(payload: Payload): AsyncIterable<unknown> | undefined {
+  if (payload.form === "files") return undefined;
+  return payload.form === "bytes" ? payload.chunks : payload.form === "columns" ? payload.batches : payload.assets;
 }

@@ -6,7 +6,7 @@
  *     FAULTS_ACTION=kill   SIGKILL to itself
  *                  pause   writes the number to descriptor 3 and waits for a byte from it
  *                  EIO     the call fails with this error, or any other that begins with E, instead of being made
- *     FAULTS_ONLY=fsync    counts calls of this function only
+ *     FAULTS_ONLY=fsync    counts calls of this function only; `sync` is that of an open file of `node:fs/promises`
  *     FAULTS_COUNT=<file>  where the number of steps is written at the end, and which of them were writes to standard output
  */
 import fs from "node:fs";
@@ -63,6 +63,9 @@ function count(
 count(fs, ["closeSync", "linkSync", "mkdirSync", "openSync", "renameSync", "rmSync", "unlinkSync", "writeSync"]);
 count(fs, ["fsync"], (error, args) => setImmediate(args.at(-1) as (error: Error) => void, error));
 count(fs.promises, ["copyFile", "mkdir", "readdir", "rename", "rm", "writeFile"], (error) => Promise.reject(error));
+const handle = await fs.promises.open(process.execPath);
+count(Object.getPrototypeOf(handle) as object, ["sync"], (error) => Promise.reject(error));
+await handle.close();
 count(net.Socket.prototype, ["push"]);
 syncBuiltinESMExports();
 

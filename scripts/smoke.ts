@@ -101,10 +101,11 @@ async function main(): Promise<void> {
   }
   try {
     for await (const { path } of store.list("")) await store.remove(path);
-    await rm(folder, { recursive: true, force: true });
   } catch (error) {
     // What went wrong first says more.
     failure ??= error;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
   if (failure !== undefined) throw failure;
   console.log("nothing is left behind");

@@ -159,6 +159,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
       const context = {
         folder: config.folder,
         engine: await openOnce(),
+        scratch,
         store: (reference: string) => stores.open(reference),
         cached: () => stores.cached(),
       };
@@ -166,7 +167,7 @@ export async function openHandles(config: LakeConfig, registry: Registry): Promi
       const found = await connection(name);
       // The objects of a store are files: with the connection go the options of `files`.
       if (found.kind === "store") {
-        return openSource(registry, "files", { ...options, store: name }, { ...context, connection: name, scratch });
+        return openSource(registry, "files", { ...options, store: name }, { ...context, connection: name });
       }
       if (found.kind !== "source") {
         throw new MillraceError("config", `the connection \`${name}\` is a ${found.kind}, not a source`, {

@@ -105,6 +105,9 @@ function isPolluted(): boolean {
   return prototypeSizes().some((size, index) => size !== baseline[index]);
 }
 
+// The parent does it too, unless it has died.
+const own = process.cwd();
+process.once("exit", () => rmSync(own, { recursive: true, force: true }));
 // A library that prints must not break the frames.
 console.log = console.error;
 // The pipe to the parent is opened on first use, and no other socket after it.
@@ -136,5 +139,3 @@ for await (const { kind, payload } of readFrames(process.stdin)) {
   // Its parent sees the end and starts another.
   if (isPolluted()) process.exit(0);
 }
-// The parent is done with this child, or has died.
-rmSync(process.cwd(), { recursive: true, force: true });

@@ -31,9 +31,21 @@ export interface Child {
   jobs: number;
 }
 
+/** Folders of children that have not ended yet. One that was killed does not remove its own. */
+const folders = new Set<string>();
+
+const removeAll = (): void => folders.forEach(removeFolder);
+
+function removeFolder(folder: string): void {
+  folders.delete(folder);
+  rmSync(folder, { recursive: true, force: true });
+}
+
 /** A new child. Its environment is empty, and it works in a folder of its own, the only one it may write to. */
 export function startChild(kind: ChildKind): Child {
   const own = mkdtempSync(join(tmpdir(), "millrace-sandbox-"));
+  if (folders.size === 0) process.once("exit", removeAll);
+  folders.add(own);
   const command = childCommand(kind, own);
   const child = spawn(command[0]!, command.slice(1), {
     stdio: "pipe",
@@ -58,7 +70,8 @@ export function startChild(kind: ChildKind): Child {
   // A child whose parent has died removes its folder itself.
   void ended.then(() => {
     if (kind.programs) killGroup(child.pid);
-    rmSync(own, { recursive: true, force: true });
+    removeFolder(own);
+    if (folders.size === 0) process.off("exit", removeAll);
   });
   return {
     process: child,

@@ -111,5 +111,7 @@ export function returnChild(child: Child): void {
 export function discardChild(child: Child, died: boolean): void {
   if (died) counts.died++;
   killChild(child);
+  // Output that nobody will read would keep its pipe open, and it would never count as ended.
+  child.process.stdout.destroy();
   release();
 }

@@ -2,7 +2,7 @@ import { cp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
-import { MillraceError } from "../../src/core/index.ts";
+import { MillraceError, systemCode } from "../../src/core/index.ts";
 import type { EraseReport, Lake } from "../../src/pipeline/index.ts";
 import { runKey } from "../../src/dataset/index.ts";
 import { closeEngine, query } from "../dataset/helpers.ts";
@@ -68,7 +68,12 @@ async function filesWithCanaries(place: Place): Promise<string[]> {
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    const bytes = await readFile(path);
+    const bytes = await readFile(path).catch((error: unknown) => {
+      // A file that was on its way to its name.
+      if (systemCode(error) === "ENOENT") return undefined;
+      throw error;
+    });
+    if (bytes === undefined) continue;
     let text = bytes.toString("latin1");
     if (path.endsWith(".parquet")) {
       text += JSON.stringify(await query(`SELECT * FROM read_parquet('${path}')`));

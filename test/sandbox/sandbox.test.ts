@@ -1,11 +1,13 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { spawnSync } from "node:child_process";
 import { expect, onTestFinished, test } from "vitest";
 import { isMillraceError, type MillraceError } from "../../src/core/index.ts";
 import { runInSandbox, type SandboxJob } from "../../src/sandbox/index.ts";
+import { until } from "../contracts/support/observe.ts";
 
 const module = new URL("./work/misbehave.ts", import.meta.url);
 const job = (how: string, argument: number | string = "", more: Partial<SandboxJob> = {}): SandboxJob => ({
@@ -102,6 +104,26 @@ test("a reader that leaves early leaves nothing running", async () => {
     if (output instanceof Uint8Array) break;
   }
   expect((await gather(job("count", 1))).bytes).toBe(1024);
+});
+
+test("a child that is killed with output that nobody reads leaves no folder", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "millrace-folders-"));
+  const before = process.env["TMPDIR"];
+  process.env["TMPDIR"] = folder;
+  onTestFinished(() => {
+    if (before === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = before;
+    rmSync(folder, { recursive: true });
+  });
+  // A cap of its own, so that no child of another test is taken.
+  for await (const output of runInSandbox(job("count", 10_000_000, { memoryBytes: 301 * 1024 ** 2 }))) {
+    if (!(output instanceof Uint8Array)) continue;
+    expect(readdirSync(folder)).toHaveLength(1);
+    // Time for it to fill its pipe.
+    await sleep(100);
+    break;
+  }
+  await until(() => readdirSync(folder).length === 0, "the folder going away");
 });
 
 test("no environment, no writing, no network", async () => {

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,7 +8,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { MillraceError, messageOf } from "../../src/core/index.ts";
 
-const cacheFolder = fileURLToPath(new URL("../../.cache", import.meta.url));
+/** Its real name, because the scripts of an environment name it: where `.cache` is a link, what it is in may go away. */
+const cacheFolder = (): string => {
+  const folder = fileURLToPath(new URL("../../.cache", import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  return realpathSync(folder);
+};
 const execute = promisify(execFile);
 
 /** A Python environment with packages of PyPI. */
@@ -31,11 +36,10 @@ export async function pythonEnvironment(
   const base = system === undefined ? [] : [`system ${system}`];
   const wanted = [...packages.toSorted(), ...bare.map((name) => `bare ${name}`).toSorted(), ...base];
   const hash = createHash("sha256").update(wanted.join("\n")).digest("hex").slice(0, 12);
-  const folder = join(cacheFolder, `python-${hash}`);
+  const folder = join(cacheFolder(), `python-${hash}`);
   const python = join(folder, "bin", "python");
   const ready = join(folder, "ready");
   if (existsSync(ready)) return { folder, python };
-  mkdirSync(cacheFolder, { recursive: true });
   const lock = `${folder}.lock`;
   const waitUntil = Date.now() + 600_000;
   while (!tryLock(lock)) {
@@ -99,9 +103,9 @@ export async function runPython(
 /** A jar of Maven Central by its coordinates (`group:artifact:version`), kept in `.cache/jars`. */
 export function mavenJar(coordinates: string): string {
   const [, artifact, version] = coordinates.split(":");
-  const target = join(cacheFolder, "jars", `${artifact}-${version}.jar`);
+  const target = join(cacheFolder(), "jars", `${artifact}-${version}.jar`);
   if (existsSync(target)) return target;
-  const temporary = join(cacheFolder, "jars", `partial-${process.pid}`);
+  const temporary = join(cacheFolder(), "jars", `partial-${process.pid}`);
   mkdirSync(temporary, { recursive: true });
   try {
     execFileSync(

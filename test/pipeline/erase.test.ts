@@ -1,104 +1,33 @@
-import { cp, readdir, readFile } from "node:fs/promises";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
-import { MillraceError, systemCode } from "../../src/core/index.ts";
-import type { EraseReport, Lake } from "../../src/pipeline/index.ts";
+import { MillraceError } from "../../src/core/index.ts";
+import type { EraseReport } from "../../src/pipeline/index.ts";
 import { runKey } from "../../src/dataset/index.ts";
-import { closeEngine, query } from "../dataset/helpers.ts";
-import { decodeAvro } from "../../src/dataset/iceberg/avro.ts";
+import { closeEngine } from "../dataset/helpers.ts";
+import {
+  canaries,
+  columns,
+  filesWithCanaries,
+  flow,
+  lakeWithPerson,
+  other,
+  person,
+  rowsByVersion,
+  where,
+} from "../support/person-lake.ts";
 import { registryWithStore, watched } from "../support/store.ts";
-import { makePlace, rowsOf, type Place } from "./place.ts";
+import { makePlace, rowsOf } from "./place.ts";
 import { scripted, type Script } from "./scripted.ts";
 
 afterAll(closeEngine);
-
-/** Values of one person, found by looking for any of them. Alphabetically first and last, so that they are bounds everywhere. */
-const canaries = ["AAAcanary@person.example", "zzzCanary Person", "1234567890123"];
-const columns = "id,email,name,phone,amount";
-const person = (id: number): string => `${id},${canaries[0]},${canaries[1]},${canaries[2]},${id * 1.5}`;
-const other = (id: number): string => `${id},u${id}@other.example,name ${id},${5000 + id},${id * 1.5}`;
-
-const flow = {
-  from: { path: "in/*.csv" },
-  key: ["id"],
-  checks: [
-    { check: "range", column: "amount", min: 0, on_fail: "reject" },
-    { check: "range", column: "phone", max: 9000, on_fail: "warn" },
-  ],
-};
-
-/** Versions 1 to 5 by append, compaction and a changed schema; the person is in some files, is rejected once, and is unreadable once. */
-async function lakeWithPerson(place: Place): Promise<Lake> {
-  await place.put("in/a.csv", [columns, ...range(0, 40).map(other), person(1000)]);
-  await run(place);
-  await place.put("in/b.csv", [columns, ...range(100, 140).map(other)]);
-  await run(place);
-  await place.put("in/c.csv", [
-    columns,
-    ...range(200, 240).map(other),
-    person(2000),
-    person(-3).replace("-4.5", "-1"),
-    `broken,"${canaries[0]}`,
-  ]);
-  await run(place);
-  const lake = await place.open({ people: flow });
-  await lake.tag("people@1", "gold");
-  await lake.compact("people");
-  await place.put("in/d.csv", [
-    `${columns},extra`,
-    ...range(300, 320).map((id) => `${other(id)},x`),
-    `${person(4000)},y`,
-  ]);
-  await lake.run("people");
-  return lake;
-}
-
-async function run(place: Place): Promise<void> {
-  await using lake = await place.open({ people: flow });
-  expect((await lake.run("people")).status).toBe("published");
-}
-
-const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index);
-
-/** Files below the lake that hold a canary, decoded where they are Parquet or Avro. */
-async function filesWithCanaries(place: Place): Promise<string[]> {
-  const root = join(place.folder, "lake");
-  const found: string[] = [];
-  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    const bytes = await readFile(path).catch((error: unknown) => {
-      // A file that was on its way to its name.
-      if (systemCode(error) === "ENOENT") return undefined;
-      throw error;
-    });
-    if (bytes === undefined) continue;
-    let text = bytes.toString("latin1");
-    if (path.endsWith(".parquet")) {
-      text += JSON.stringify(await query(`SELECT * FROM read_parquet('${path}')`));
-      text += JSON.stringify(await query(`SELECT * FROM parquet_metadata('${path}')`));
-    } else if (path.endsWith(".avro")) {
-      text += JSON.stringify(decodeAvro(bytes, new Map(), path), (_key, value: unknown) => {
-        const buffer = value as { type?: string; data?: number[] } | null;
-        if (buffer?.type !== "Buffer") return typeof value === "bigint" ? String(value) : value;
-        const data = Buffer.from(buffer.data!);
-        return `${data.toString("latin1")} ${data.length === 8 ? data.readBigInt64LE() : ""}`;
-      });
-    }
-    // Bounds of text are cut at 16 characters.
-    if (canaries.some((canary) => text.includes(canary.slice(0, 13)))) found.push(path.slice(root.length + 1));
-  }
-  return found.sort();
-}
-
-const where = `email = '${canaries[0]}'`;
 
 describe("erase", () => {
   test("removes a person from every version, statistic, report and rejected record, and keeps all else", async () => {
     await using place = await makePlace();
     await using lake = await lakeWithPerson(place);
-    const before = await filesWithCanaries(place);
+    const before = await filesWithCanaries(join(place.folder, "lake"));
     for (const kind of [
       /people\/data\/.*parquet$/,
       /people\/metadata\/.*m\.avro$/,
@@ -123,11 +52,11 @@ describe("erase", () => {
       ["people", [1, 2, 3, 4, 5], 5],
       ["people__rejected", [1], 2],
     ]);
-    expect(await filesWithCanaries(place)).toEqual(before);
+    expect(await filesWithCanaries(join(place.folder, "lake"))).toEqual(before);
 
     const report = await lake.erase("people", { where, text: [canaries[0]!], reason: "request 17", by: "tester" });
     expect(report).toMatchObject({ status: "erased", parts: dry.parts, unreadable: 0 });
-    expect(await filesWithCanaries(place)).toEqual([]);
+    expect(await filesWithCanaries(join(place.folder, "lake"))).toEqual([]);
     expect(await lake.erase("people", { where, text: [canaries[0]!] })).toMatchObject({ status: "nothing" });
 
     const after = await lake.history("people");
@@ -214,7 +143,7 @@ describe("erase", () => {
           });
         } else expect(problems).toEqual([]);
         await lake.erase("people", { where, text: [canaries[0]!] });
-        expect(await filesWithCanaries(place)).toEqual([]);
+        expect(await filesWithCanaries(join(place.folder, "lake"))).toEqual([]);
         expect(await rowsByVersion(lake, numbers)).toEqual(expected);
         const { dataset } = await lake.dataset("people");
         expect(dataset.erasures()).toMatchObject({ epoch: 1, done: [{ versions: numbers, rows: 5 }] });
@@ -263,7 +192,9 @@ describe("erase", () => {
       // The other part has to be staged first, with the person in it.
       if (part.id !== "p1" || erased !== undefined) return;
       while (!(await place.runFiles()).some((path) => path.endsWith("/p0.json"))) await sleep(10);
-      expect((await filesWithCanaries(place)).some((path) => path.endsWith(".parquet"))).toBe(true);
+      expect((await filesWithCanaries(join(place.folder, "lake"))).some((path) => path.endsWith(".parquet"))).toBe(
+        true,
+      );
       await using second = await place.open(flows, scripted({ ...script, onRead: () => undefined }));
       erased = second.erase("people", { where });
       expect(await erased).toMatchObject({ status: "erased", runs: 1 });
@@ -273,7 +204,7 @@ describe("erase", () => {
       message: expect.stringContaining("rows were erased"),
     });
     expect(erased).toBeDefined();
-    expect(await filesWithCanaries(place)).toEqual([]);
+    expect(await filesWithCanaries(join(place.folder, "lake"))).toEqual([]);
     expect((await lake.history("people")).length).toBe(1);
     expect(await place.dataFiles("people")).toHaveLength(1);
     // The source still has the person: it is read again from where the dataset stands.
@@ -297,7 +228,7 @@ describe("erase", () => {
     await place.put("in/b.csv", ["id,mail,email", `3,${canaries[0]},`, "4,m4@other.example,x"]);
     await lake.run("people");
     expect((await lake.erase("people", { where: `mail = '${canaries[0]}'` })).parts[0]).toMatchObject({ rows: 2 });
-    expect(await filesWithCanaries(place)).toEqual([]);
+    expect(await filesWithCanaries(join(place.folder, "lake"))).toEqual([]);
     expect(await rowsOf(lake, "SELECT id, mail, email FROM people ORDER BY id")).toEqual([
       [2, "u2@other.example", null],
       [4, "m4@other.example", "x"],
@@ -306,9 +237,3 @@ describe("erase", () => {
     expect((await lake.verify("people", { deep: true })).problems).toEqual([]);
   });
 });
-
-async function rowsByVersion(lake: Lake, numbers: readonly number[], tail = ""): Promise<unknown[]> {
-  const rows = [];
-  for (const number of numbers) rows.push(await rowsOf(lake, `SELECT * FROM "people@${number}" ${tail} ORDER BY id`));
-  return rows;
-}

@@ -56,14 +56,14 @@ export function elsewhere(store: Store): Store {
   return remote;
 }
 
-/** The registry, with every `fs` store passed through `wrap`. */
-export function registryWithStore(wrap: (store: Store) => Store): Registry {
-  const entry = real.stores["fs"]!;
+/** The registry, with every store of the module passed through `wrap`. */
+export function registryWithStore(wrap: (store: Store) => Store, module = "fs"): Registry {
+  const entry = real.stores[module]!;
   return {
     ...real,
     stores: {
       ...real.stores,
-      fs: {
+      [module]: {
         ...entry,
         load: async () => {
           const definition = await entry.load();

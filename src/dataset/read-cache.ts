@@ -168,7 +168,9 @@ export function withReadCache(store: Store, options: ReadCacheOptions): Store {
         throw error;
       }
     },
+    /** The copy goes first: of what is removed once nobody would know it. Then again, if somebody has fetched it meanwhile. */
     async remove(path) {
+      await forget(path);
       await store.remove(path);
       await forget(path);
     },

@@ -27,8 +27,8 @@ const places: {
   },
   {
     name: "Versity S3 Gateway",
-    each: 5,
-    kills: 5,
+    each: 4,
+    kills: 4,
     async choose() {
       const server = await startVersitygw();
       return { choice: { module: "s3", options: { ...(await server.bucket("lake")), prefix: "shared" } }, server };
@@ -152,7 +152,7 @@ describe.each(places)("processes that write one dataset on $name", ({ name, each
   test("one that is killed again and again commits each run exactly once", { timeout: 120_000 }, async () => {
     const dataset = await fresh("killed");
     const acknowledged = new Map<string, string>();
-    const runs = 3 * wantedKills + 4;
+    const runs = 3 * wantedKills + 2;
     let kills = 0;
     for (let attempt = 0; ; attempt++) {
       const assignment = { store: choice, dataset: dataset.name, name: "run", from: 0, to: runs, file };

@@ -99,8 +99,8 @@ describe("erase", () => {
       const expected = await rowsByVersion(built, numbers, `WHERE NOT (${where})`);
       const all = await rowsByVersion(built, numbers);
       let [points, unfinished, half] = [0, 0, 0];
-      // All points take a minute; a part of them still meets every kind of step.
-      const stride = process.env["MILLRACE_SOAK"] === undefined ? 4 : 1;
+      // All points take a minute; a part of them still meets every kind of step. Real kills: test/faults/kills-erase.test.ts.
+      const stride = process.env["MILLRACE_SOAK"] === undefined ? 8 : 1;
       for (let point = 1; ; point += stride) {
         await using place = await makePlace();
         await cp(join(original.folder, "lake"), join(place.folder, "lake"), { recursive: true });

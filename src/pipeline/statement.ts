@@ -16,6 +16,8 @@ export interface TableUse {
   where?: Node;
   /** That so many rows are enough, whichever they are. */
   rows?: number;
+  /** That nothing is asked but how many rows there are. */
+  counted?: true;
 }
 
 /** The tables that a SELECT names, at least one use of each, by their names in lower case. */
@@ -77,6 +79,7 @@ class Reader {
       this.#add(from, {
         ...(isNode(node["where_clause"]) ? { where: node["where_clause"] } : {}),
         ...(rows === undefined ? {} : { rows }),
+        ...(onlyCounts(node) ? { counted: true } : {}),
       });
     } else this.visit(from);
     for (const [key, item] of Object.entries(node)) if (key !== "from_table") this.visit(item);
@@ -98,11 +101,32 @@ class Reader {
 
 export const isNode = (value: unknown): value is Node => typeof value === "object" && value !== null;
 
-/** How many rows of its table a query without any condition asks for, as in `SELECT a, b FROM t LIMIT 10`. */
-function enoughRows(node: Node): number | undefined {
+/** No condition and no groups. */
+function isUnconditional(node: Node): boolean {
   const absent = ["where_clause", "having", "qualify", "sample"].every((key) => node[key] === null);
   const ungrouped = (node["group_expressions"] as unknown[]).length + (node["group_sets"] as unknown[]).length === 0;
-  if (!absent || !ungrouped || node["aggregate_handling"] !== "STANDARD_HANDLING") return undefined;
+  return absent && ungrouped && node["aggregate_handling"] === "STANDARD_HANDLING";
+}
+
+/** `SELECT count(*) FROM t`, also cast. */
+function onlyCounts(node: Node): boolean {
+  const isCount = (item: Node): boolean =>
+    item["type"] === "OPERATOR_CAST"
+      ? isCount(item["child"] as Node)
+      : item["class"] === "FUNCTION" &&
+        item["function_name"] === "count_star" &&
+        (item["children"] as unknown[]).length === 0 &&
+        item["filter"] === null;
+  return (
+    isUnconditional(node) &&
+    (node["modifiers"] as Node[]).length === 0 &&
+    (node["select_list"] as Node[]).every(isCount)
+  );
+}
+
+/** How many rows of its table a query without any condition asks for, as in `SELECT a, b FROM t LIMIT 10`. */
+function enoughRows(node: Node): number | undefined {
+  if (!isUnconditional(node)) return undefined;
   const isPlain = (item: Node): boolean =>
     item["class"] === "COLUMN_REF" ||
     (item["class"] === "STAR" && item["expr"] === null && (item["replace_list"] as unknown[]).length === 0);

@@ -75,11 +75,23 @@ export async function withDatasets(lake: LakeHandles, statement: Sql, enough: nu
     const uses = tables.get(name.toLowerCase())!;
     const relation =
       reshape === undefined
-        ? await dataset.relation(version, await neededFiles(engine, dataset, version, uses))
+        ? ((await countedRows(dataset, version, uses)) ??
+          (await dataset.relation(version, await neededFiles(engine, dataset, version, uses))))
         : reshape(dataset.name, dataset.columns(version), await dataset.relation(version));
     relations.push(`${sqlName(name)} AS NOT MATERIALIZED (SELECT * FROM ${relation})`);
   }
   return relations.length === 0 ? limited : `WITH ${relations.join(", ")} ${limited}`;
+}
+
+/** As many rows as there are, of no columns, where a statement wants nothing but to count them: the manifests know. */
+async function countedRows(
+  dataset: Dataset,
+  version: Version | undefined,
+  uses: readonly TableUse[],
+): Promise<Sql | undefined> {
+  if (!uses.every(({ counted }) => counted)) return undefined;
+  const rows = (await dataset.files(version)).reduce((sum, file) => sum + file.rows, 0);
+  return `range(${rows})`;
 }
 
 /** The files that hold all rows that the uses want. */

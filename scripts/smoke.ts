@@ -3,7 +3,9 @@
  *
  *     npm run smoke -- s3 s3://bucket/prefix '{ "region": "eu-central-1" }'
  *
- * The second argument is the address of a store, the third its other options as JSON. Credentials come from the environment or the
+ *     npm run smoke -- dynamodb table '{ "region": "eu-central-1" }'
+ *
+ * The second argument is the address of a store, the table or the URL of a sink, the third its other options as JSON. Credentials come from the environment or the
  * options; `${env:NAME}` is resolved. Ends with 1 when something does not hold, and says what.
  */
 import { randomBytes, randomUUID } from "node:crypto";
@@ -13,6 +15,7 @@ import { join } from "node:path";
 import { MillraceError, type Store, isMillraceError, messageOf, redact, resolveReferences } from "../src/core/index.ts";
 import { openLake } from "../src/index.ts";
 import { registry } from "../src/registry.ts";
+import { smokeSink } from "./smoke-sink.ts";
 
 const [name = "", address = "", json = "{}"] = process.argv.slice(2);
 
@@ -32,6 +35,9 @@ async function options(): Promise<Record<string, unknown>> {
   const prefix = [fromAddress["prefix"], `millrace-smoke-${randomUUID()}`].filter(Boolean).join("/");
   return { ...fromAddress, ...more, prefix };
 }
+
+/** What the second argument is of a sink that has no `url`. */
+const addressKeys: Record<string, string> = { dynamodb: "table" };
 
 const steps: Record<string, (store: Store, folder: string) => Promise<void>> = {
   "a second conditional create is refused": (store) => store.check(),
@@ -83,6 +89,11 @@ async function useLake(store: Record<string, unknown>, folder: string): Promise<
 }
 
 async function main(): Promise<void> {
+  if (Object.hasOwn(registry.sinks, name)) {
+    const more = JSON.parse(await resolveReferences(json, process.cwd())) as Record<string, unknown>;
+    await smokeSink(name, { ...(address === "-" ? {} : { [addressKeys[name] ?? "url"]: address }), ...more });
+    return;
+  }
   const chosen = await options();
   const definition = await registry.stores[name]!.load();
   const driver = await definition.load();

@@ -32,6 +32,11 @@ export const registry: Registry = {
     },
   },
   sinks: {
+    "dynamodb": {
+      title: "Amazon DynamoDB",
+      summary: "An item for each key of a dataset; versions are written beside each other and switched in one transaction.",
+      load: async () => (await import("./sinks/dynamodb/index.ts")).default,
+    },
     "postgres": {
       title: "PostgreSQL",
       summary: "A table for each published dataset, swapped or merged in one transaction with a record of its version.",

@@ -1,15 +1,13 @@
 import {
   MillraceError,
-  suggestion,
   throwIfAborted,
-  type Column,
   type LookupReply,
   type LookupRequest,
   type LookupValue,
 } from "../../core/index.ts";
-import { jsonValue } from "../shared/json-values.ts";
 import type { Client } from "./client.ts";
-import { bucketKey, bucketOf, currentKey, fieldOf, keyText, marker, type Publication } from "./layout.ts";
+import { questionsOf } from "../shared/questions.ts";
+import { bucketKey, currentKey, marker, type Publication } from "./layout.ts";
 
 /** How often a lookup begins again because another version came in between. */
 const tries = 5;
@@ -77,59 +75,6 @@ function remember(
   const entry = { text, publication: JSON.parse(text) as Publication };
   known.set(place.target, entry);
   return entry;
-}
-
-interface Questions {
-  /** Fields of each bucket, and the places in the answer that they are for. */
-  buckets: Map<number, { field: string; places: number[] }[]>;
-  read: (line: string) => Record<string, LookupValue>;
-}
-
-function questionsOf({ key, columns, buckets: count }: Publication, request: LookupRequest): Questions {
-  const types = key.map((name) => columns.find((column) => column.name === name)!.type);
-  const wanted = chosen(columns, request.columns, request.target);
-  const buckets: Questions["buckets"] = new Map();
-  const known = new Map<string, { field: string; places: number[] }>();
-  for (const [place, values] of request.keys.entries()) {
-    if (values.length !== types.length) {
-      throw new MillraceError(
-        "usage",
-        `a key has ${values.length} values, and the key of the target ${types.length} columns`,
-      );
-    }
-    const texts = values.map((value, index) => keyText(value, types[index]!));
-    if (texts.includes(undefined)) continue;
-    const field = fieldOf(texts as string[]);
-    const earlier = known.get(field);
-    if (earlier !== undefined) {
-      earlier.places.push(place);
-      continue;
-    }
-    const question = { field, places: [place] };
-    known.set(field, question);
-    const bucket = bucketOf(field, count);
-    const others = buckets.get(bucket);
-    if (others === undefined) buckets.set(bucket, [question]);
-    else others.push(question);
-  }
-  const type = { type: "struct", fields: wanted } as const;
-  return { buckets, read: (line) => jsonValue(line, type) as Record<string, LookupValue> };
-}
-
-function chosen(columns: Column[], names: readonly string[] | undefined, target: string): Column[] {
-  return (
-    names?.map((name) => {
-      const column = columns.find((candidate) => candidate.name === name);
-      if (column !== undefined) return column;
-      throw new MillraceError("not-found", `\`${target}\` has no column \`${name}\``, {
-        where: { column: name },
-        hint: suggestion(
-          name,
-          columns.map((candidate) => candidate.name),
-        ),
-      });
-    }) ?? columns
-  );
 }
 
 const lost = ({ target }: Place, { version, dataset }: Publication): MillraceError =>

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import {
   MillraceError,
-  suggestion,
   throwIfAborted,
   type Column,
   type PublishReport,
@@ -9,17 +8,10 @@ import {
   type VersionRows,
 } from "../../core/index.ts";
 import type { Client } from "./client.ts";
-import {
-  bucketKey,
-  bucketOf,
-  bucketsFor,
-  currentKey,
-  generationsKey,
-  marker,
-  type Generation,
-  type Publication,
-} from "./layout.ts";
-import { KeyReader, linesOf } from "./rows.ts";
+import { bucketKey, currentKey, generationsKey, marker, type Generation, type Publication } from "./layout.ts";
+import { bucketOf, bucketsFor } from "../shared/questions.ts";
+import { keyColumns } from "../shared/row-key.ts";
+import { KeyReader, linesOf } from "../shared/row-lines.ts";
 
 export interface Place {
   prefix: string;
@@ -71,30 +63,6 @@ export function isPublished(
     found.key.length === key.length &&
     found.key.every((name, index) => name === key[index])
   );
-}
-
-function keyColumns(version: VersionRows, { target, key }: PublishRequest): Column[] {
-  if (key.length === 0) {
-    throw new MillraceError("usage", `\`${target}\` needs a key: rows are found by it`, {
-      hint: "name its columns with --key",
-    });
-  }
-  return key.map((name) => {
-    const column = version.columns.find((each) => each.name === name);
-    if (column === undefined) {
-      throw new MillraceError("config", `the key names \`${name}\`, which the rows do not have`, {
-        where: { column: name },
-        hint: suggestion(
-          name,
-          version.columns.map((each) => each.name),
-        ),
-      });
-    }
-    if (typeof column.type === "string") return column;
-    throw new MillraceError("config", `\`${name}\` holds nested values and cannot be a key`, {
-      where: { column: name },
-    });
-  });
 }
 
 /** What a publish must tell whoever asks what became of it. */

@@ -1,11 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
-import { resolve } from "node:path";
-import { rootCertificates } from "node:tls";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
-import { MillraceError, messageOf, registerSecret, retry, throwIfAborted } from "../../core/index.ts";
+import { retry, throwIfAborted } from "../../core/index.ts";
+import { account, authorities, regionOf } from "../../protocols/aws/account.ts";
 import { type Action, s3Error } from "./errors.ts";
 import type { S3Options } from "./options.ts";
 import { type Wire, openWire } from "./wire.ts";
@@ -44,7 +42,10 @@ export async function openBucket(options: S3Options, folder: string): Promise<Bu
   const timeoutMs = options.timeout * 1000;
   const sockets = { keepAlive: true, maxSockets: options.connections };
   const connectMs = Math.min(10_000, timeoutMs);
-  const httpsAgent = new HttpsAgent({ ...sockets, ...(options.ca && { ca: await authorities(options.ca, folder) }) });
+  const httpsAgent = new HttpsAgent({
+    ...sockets,
+    ...(options.ca && { ca: await authorities(options.ca, folder, "s3") }),
+  });
   const agents = {
     http: connectingWithin(connectMs, new HttpAgent(sockets), "connect"),
     https: connectingWithin(connectMs, httpsAgent, "secureConnect"),
@@ -121,11 +122,6 @@ function connectingWithin<Agent extends HttpAgent>(milliseconds: number, agent: 
   return agent;
 }
 
-function regionOf(options: S3Options): { region?: string } {
-  const region = options.region ?? (options.endpoint === undefined ? undefined : "us-east-1");
-  return region === undefined ? {} : { region };
-}
-
 async function signing(options: S3Options, requestHandler: NodeHttpHandler): Promise<S3ClientConfig> {
   if (options.anonymous) {
     return {
@@ -133,33 +129,5 @@ async function signing(options: S3Options, requestHandler: NodeHttpHandler): Pro
       signer: { sign: async (request) => request },
     };
   }
-  const keys = options.credentials && {
-    accessKeyId: options.credentials.access_key_id,
-    secretAccessKey: options.credentials.secret_access_key,
-    ...(options.credentials.session_token && { sessionToken: options.credentials.session_token }),
-  };
-  for (const secret of [keys?.secretAccessKey, keys?.sessionToken]) if (secret) registerSecret(secret);
-  if (options.role === undefined) return keys ? { credentials: keys } : {};
-  const { arn, external_id: externalId, session, endpoint } = options.role;
-  const { fromTemporaryCredentials } = await import("@aws-sdk/credential-providers");
-  return {
-    credentials: fromTemporaryCredentials({
-      params: { RoleArn: arn, RoleSessionName: session, ...(externalId && { ExternalId: externalId }) },
-      ...(keys && { masterCredentials: keys }),
-      clientConfig: { requestHandler, ...regionOf(options), ...(endpoint && { endpoint }) },
-    }),
-  };
-}
-
-/** The authorities that Node knows, and those of the file. */
-async function authorities(file: string, folder: string): Promise<string[]> {
-  try {
-    return [...rootCertificates, await readFile(resolve(folder, file), "utf8")];
-  } catch (cause) {
-    throw new MillraceError("config", `the file \`${file}\` of \`ca\` cannot be read: ${messageOf(cause)}`, {
-      cause,
-      hint: "the path is taken from the folder of the configuration file",
-      where: { store: "s3" },
-    });
-  }
+  return account(options, requestHandler);
 }

@@ -1,5 +1,5 @@
 import { MillraceError, type Column } from "../../core/index.ts";
-import { fieldOf, keyText } from "./layout.ts";
+import { fieldOf, keyText } from "./row-key.ts";
 
 const [quote, backslash, colon, comma, lineFeed] = [0x22, 0x5c, 0x3a, 0x2c, 0x0a];
 

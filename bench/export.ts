@@ -1,9 +1,10 @@
 /** A dataset → training shards: Millrace beside the Python writers of the formats, fed from the same Parquet file. */
 import { DuckDBInstance } from "@duckdb/node-api";
-import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { makeData } from "./data.ts";
+import type { Digest } from "./digest.ts";
 import { cache, dataFolder, publish, race, root, table, type Contestant, type Result } from "./harness.ts";
 import { readers } from "../test/feed/export/readers.ts";
 
@@ -28,6 +29,7 @@ async function makePictures(path: string, rows: number): Promise<void> {
 /** The lake is made once; what is measured is the export alone. */
 function makeLake(name: string, input: string): string {
   const lake = join(out, `lake-${name}`);
+  rmSync(lake, { recursive: true, force: true });
   mkdirSync(lake, { recursive: true });
   const config = join(lake, "millrace.yaml");
   writeFileSync(config, `store: ./lake\nflows:\n  data:\n    from: { path: "${input}" }\n    mode: replace\n`);
@@ -39,37 +41,38 @@ interface Job extends Contestant {
   folder: string;
 }
 
+const writers: Record<string, string> = {
+  webdataset: "webdataset.ShardWriter",
+  tfrecord: "tfrecord.TFRecordWriter",
+  mds: "streaming.MDSWriter",
+  arrow: "pyarrow.ipc.new_file",
+  parquet: "pyarrow.parquet.ParquetWriter",
+  csv: "pyarrow.csv.CSVWriter",
+  jsonl: "pandas.DataFrame.to_json",
+};
+
 function jobs(format: string, config: string, input: string): Job[] {
+  const job = (name: string, folder: string, command: string[]): Job => ({
+    name,
+    folder,
+    command,
+    before: () => rmSync(folder, { recursive: true, force: true }),
+    proof: () => JSON.parse(runKit("export_digest.py", format, folder)) as Digest,
+  });
   const ours = join(out, `ours-${format}`);
   const theirs = join(out, `theirs-${format}`);
-  const clear = (folder: string) => () => rmSync(folder, { recursive: true, force: true });
+  const millrace = [node, join(root, "bin/millrace.mjs"), "export", "data", "--format", format, "--to", ours];
   return [
-    {
-      name: "millrace export",
-      folder: ours,
-      command: [
-        node,
-        join(root, "bin/millrace.mjs"),
-        "export",
-        "data",
-        "--format",
-        format,
-        "--to",
-        ours,
-        "--config",
-        config,
-        "--json",
-      ],
-      before: clear(ours),
-      proof: () => JSON.parse(readFileSync(join(ours, "manifest.json"), "utf8")) as { rows: number },
-    },
-    {
-      name: `Python: ${{ webdataset: "webdataset.ShardWriter", tfrecord: "tfrecord.TFRecordWriter", mds: "streaming.MDSWriter" }[format]}`,
-      folder: theirs,
-      command: ["env", `PYTHONPATH=${kits}`, python, join(root, "bench/peers/export_write.py"), format, input, theirs],
-      before: clear(theirs),
-    },
+    job("millrace export", ours, [...millrace, "--config", config, "--json"]),
+    job(`Python: ${writers[format]}`, theirs, [...kit("export_write.py"), format, input, theirs]),
   ];
+}
+
+const kit = (script: string): string[] => ["env", `PYTHONPATH=${kits}`, python, join(root, "bench/peers", script)];
+
+function runKit(script: string, ...args: string[]): string {
+  const [program, ...rest] = kit(script);
+  return execFileSync(program!, [...rest, ...args], { encoding: "utf8" });
 }
 
 function rates(results: readonly Result[], made: readonly Job[], rows: number): string {
@@ -84,27 +87,35 @@ function rates(results: readonly Result[], made: readonly Job[], rows: number): 
   return lines.join("\n");
 }
 
-rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-const tableRows = 300_000;
-const pictureRows = 20_000;
-await makeData(tableRows, ["lineitem.parquet"], join(dataFolder, "export"));
-const lineitem = join(dataFolder, "export", "lineitem.parquet");
-const pictures = join(dataFolder, "export", "pictures.parquet");
+const folder = join(dataFolder, "export");
+const few = join(folder, "few", "lineitem.parquet");
+const many = join(folder, "many", "lineitem.parquet");
+const pictures = join(folder, "pictures.parquet");
+const [fewRows, manyRows, pictureRows] = [100_000, 1_000_000, 20_000];
+await makeData(fewRows, ["lineitem.parquet"], join(folder, "few"));
+await makeData(manyRows, ["lineitem.parquet"], join(folder, "many"));
 await makePictures(pictures, pictureRows);
+const samples = ["webdataset", "tfrecord", "mds"];
 const sections: { title: string; text: string }[] = [];
-for (const [what, input, rows] of [
-  ["lineitem, 300 k × 16", lineitem, tableRows],
-  ["pictures, 20 k × 20 kB", pictures, pictureRows],
-] as const) {
-  const config = makeLake(what.startsWith("l") ? "table" : "pictures", input);
-  for (const format of ["webdataset", "tfrecord", "mds"]) {
+for (const { name, what, input, rows, formats } of [
+  { name: "few", what: "lineitem, 100 k × 16", input: few, rows: fewRows, formats: samples },
+  { name: "pictures", what: "pictures, 20 k × 20 kB", input: pictures, rows: pictureRows, formats: samples },
+  {
+    name: "many",
+    what: "lineitem, 1 M × 16",
+    input: many,
+    rows: manyRows,
+    formats: ["arrow", "parquet", "csv", "jsonl"],
+  },
+]) {
+  const config = makeLake(name, input);
+  for (const format of formats) {
     const made = jobs(format, config, input);
     const results = await race(made, 3);
-    sections.push({
-      title: `${format}: ${what}`,
-      text: `${table(results, "millrace export", rows)}\n\n${rates(results, made, rows)}`,
-    });
+    const text = `${table(results, "millrace export", rows)}\n\n${rates(results, made, rows)}`;
+    sections.push({ title: `${format}: ${what}`, text });
+    for (const { folder: written } of made) rmSync(written, { recursive: true, force: true });
   }
 }
 publish("export", sections);

@@ -143,7 +143,10 @@ function peers(folder: string, source: string, batch: number, rows: number, name
     webdataset: "WebDataset, shards and a buffer of 10,000",
   };
   return names.map((name): Loader => {
-    const place = name === "dataloader" ? source : join(folder, { lance: "rows.lance", lancedb: "rows.lance", mosaicml: "mds" }[name] ?? name);
+    const place =
+      name === "dataloader"
+        ? source
+        : join(folder, { lance: "rows.lance", lancedb: "rows.lance", mosaicml: "mds" }[name] ?? name);
     return { name: titles[name]!, command: (mode, report) => pythonCommand(name, place, batch, rows, mode, report) };
   });
 }
@@ -213,7 +216,7 @@ async function compare({
   const forgets = forgetFiles();
   const sections = [
     {
-      title: `${title}: the first epoch${forgets ? ", files not in the memory of the system" : ""}; ours makes its cache of rows in it`,
+      title: `${title}: the first epoch${forgets ? ", files not in the memory of the system" : ""}, opening included; ours makes its cache of rows in it`,
       text: race(cold, "cold", () => {
         rmSync(rowsCache, { recursive: true, force: true });
         forgetFiles();

@@ -1,5 +1,5 @@
-"""Writes a Parquet file with the Python writer of a format, sample by sample, as their guides say: export_write.py format input.parquet folder"""
-import datetime, json, os, sys
+"""Writes a Parquet file with the Python writer of a format, as their guides say: export_write.py format input.parquet folder"""
+import datetime, os, sys
 from decimal import Decimal
 
 import pyarrow.parquet as pq
@@ -50,3 +50,31 @@ elif kind == "mds":
     with MDSWriter(columns=columns, out=out, hashes=["sha256"], size_limit=64_000_000) as writer:
         for row in samples():
             writer.write(row)
+elif kind == "arrow":
+    import pyarrow as pa
+
+    parquet = pq.ParquetFile(source)
+    with pa.OSFile(os.path.join(out, "0.arrow"), "wb") as sink, pa.ipc.new_file(sink, parquet.schema_arrow) as writer:
+        for batch in parquet.iter_batches(65536):
+            writer.write_batch(batch)
+elif kind == "parquet":
+    parquet = pq.ParquetFile(source)
+    with pq.ParquetWriter(os.path.join(out, "0.parquet"), parquet.schema_arrow, compression="zstd") as writer:
+        for batch in parquet.iter_batches(122_880):
+            writer.write_batch(batch)
+elif kind == "csv":
+    import pyarrow.csv as csv
+
+    parquet = pq.ParquetFile(source)
+    with csv.CSVWriter(os.path.join(out, "0.csv"), parquet.schema_arrow) as writer:
+        for batch in parquet.iter_batches(65536):
+            writer.write_batch(batch)
+elif kind == "jsonl":
+    with open(os.path.join(out, "0.jsonl"), "w") as sink:
+        for batch in pq.ParquetFile(source).iter_batches(65536):
+            frame = batch.to_pandas()
+            for name in frame.columns:
+                # As text, which keeps their digits.
+                if isinstance(frame[name].iloc[0], (Decimal, datetime.date)):
+                    frame[name] = frame[name].astype(str)
+            sink.write(frame.to_json(orient="records", lines=True))

@@ -146,12 +146,11 @@ def count(batch):
 
 
 epochs = {name[: -len("_epochs")]: value for name, value in list(globals().items()) if name.endswith("_epochs")}[loader]()
-opened = time.monotonic()
+opened, opened_cpu = time.monotonic(), time.process_time()
 next(epochs)
 first = None
 seen = total = 0
-cpu = time.process_time()
-timed = time.monotonic()
+cpu, timed = opened_cpu, opened
 for batch in next(epochs):
     if first is None:
         first = time.monotonic()

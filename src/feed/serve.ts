@@ -143,11 +143,17 @@ async function stream(feed: Feed, schema: Schema, url: URL, response: ServerResp
   const sink = new ArrowChunks();
   writer.reset(sink, schema);
   const reading = { from, rank, world, worker, workers, ...(to === undefined ? {} : { to }) };
+  // One batch is made while the one before is on its way.
+  let sent = Promise.resolve();
   for await (const batch of feed.batches({ ...reading, signal: gone.signal })) {
     writer.write(toRecordBatch(schema, batch));
-    await send(response, sink.take(), gone.signal);
+    const chunks = sink.take();
+    await sent;
     if (gone.signal.aborted) return;
+    sent = send(response, chunks, gone.signal);
   }
+  await sent;
+  if (gone.signal.aborted) return;
   writer.finish();
   for (const chunk of sink.take()) response.write(chunk);
   response.end();

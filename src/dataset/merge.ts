@@ -70,12 +70,13 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
     candidates.map((file, index) => knownFile(file, paths[index]!)),
     signal,
   );
+  const allRows = candidates.reduce((sum, file) => sum + file.record_count, 0);
   const same = keyColumns
     .map((column) => `o.${sqlName(column.name)} IS NOT DISTINCT FROM n.${sqlName(column.name)}`)
     .join(" AND ");
   const names = keyColumns.map((column) => sqlName(column.name)).join(", ");
   const found = await engine.query(
-    `SELECT filename, count(*) AS matched FROM ${readFiles(table, keyColumns, paths, { filename: true })} AS o ` +
+    `SELECT filename, count(*) AS matched FROM ${readFiles(table, keyColumns, paths, { filename: true, rows: allRows })} AS o ` +
       `WHERE EXISTS (SELECT 1 FROM ${rows} AS n WHERE ${same}) GROUP BY filename`,
     signal,
   );
@@ -98,10 +99,10 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
     matched += Number(row["matched"]);
   }
 
-  const old = readFiles(table, columns, remove);
+  const old = readFiles(table, columns, remove, { rows: total });
   const [counted] = await engine.query(
     `SELECT count(*) AS updated FROM (SELECT ${names} FROM ${rows}) AS n ` +
-      `WHERE EXISTS (SELECT 1 FROM ${readFiles(table, keyColumns, remove)} AS o WHERE ${same})`,
+      `WHERE EXISTS (SELECT 1 FROM ${readFiles(table, keyColumns, remove, { rows: total })} AS o WHERE ${same})`,
     signal,
   );
   const add =

@@ -58,7 +58,7 @@ export async function relation(
     table,
     columns,
     chosen.map((file) => file.path),
-    options,
+    { ...options, rows: chosen.reduce((sum, file) => sum + file.rows, 0) },
   );
 }
 
@@ -78,13 +78,14 @@ async function assertFieldIds(table: Table, files: readonly DataFile[]): Promise
 
 /**
  * A FROM item with the columns, read from Parquet files of the table by field id. `filename` adds that column, `rowNumber` the
- * column `file_row_number`: the place of the row in its file, from 0.
+ * column `file_row_number`: the place of the row in its file, from 0. `rows` is how many rows the files have: read by field ids they look
+ * empty to the planner, and a join would hold the larger side in memory.
  */
 export function readFiles(
   table: Table,
   columns: readonly Column[],
   paths: readonly string[],
-  options: { filename?: boolean; rowNumber?: boolean } = {},
+  options: { filename?: boolean; rowNumber?: boolean; rows?: number } = {},
 ): Sql {
   if (paths.length === 0) {
     const items = columns.map((column) => `CAST(NULL AS ${engineType(column.type)}) AS ${sqlName(column.name)}`);
@@ -100,7 +101,8 @@ export function readFiles(
   );
   const filename = options.filename ? ", filename = true" : "";
   const rowNumber = options.rowNumber ? ", file_row_number = true" : "";
-  return `read_parquet([${list}]${filename}${rowNumber}, schema = MAP {${schema.join(", ")}})`;
+  const rows = options.rows === undefined ? "" : `, explicit_cardinality = ${options.rows}`;
+  return `read_parquet([${list}]${filename}${rowNumber}${rows}, schema = MAP {${schema.join(", ")}})`;
 }
 
 /** What is known of a data file, for `Store.fetch`. */

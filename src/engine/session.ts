@@ -75,7 +75,7 @@ async function openDatabase(options: EngineOptions, spillFolder: string): Promis
     autoinstall_known_extensions: "false",
     autoload_known_extensions: "false",
     allow_community_extensions: "false",
-    // A table read by field ids looks empty to the planner, which would then compare every row with every other.
+    // Of few rows on one side, by its own guess, the planner would compare every row with every other.
     asof_loop_join_threshold: "0",
     ...(options.threads === undefined ? {} : { threads: String(options.threads) }),
   });

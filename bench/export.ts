@@ -1,4 +1,4 @@
-/** A dataset → training shards: Millrace beside the Python writers of the formats, fed from the same Parquet file. */
+/** A dataset → training shards: Millrace beside the Python writers of the formats, fed from the same Parquet file. `npm run bench -- export [few|pictures|many]`. */
 import { DuckDBInstance } from "@duckdb/node-api";
 import { existsSync, globSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
@@ -97,7 +97,7 @@ await makeData(fewRows, ["lineitem.parquet"], join(folder, "few"));
 await makeData(manyRows, ["lineitem.parquet"], join(folder, "many"));
 await makePictures(pictures, pictureRows);
 const samples = ["webdataset", "tfrecord", "mds"];
-const sections: { title: string; text: string }[] = [];
+const which = process.argv[3] ?? "all";
 for (const { name, what, input, rows, formats } of [
   { name: "few", what: "lineitem, 100 k × 16", input: few, rows: fewRows, formats: samples },
   { name: "pictures", what: "pictures, 20 k × 20 kB", input: pictures, rows: pictureRows, formats: samples },
@@ -109,6 +109,8 @@ for (const { name, what, input, rows, formats } of [
     formats: ["arrow", "parquet", "csv", "jsonl"],
   },
 ]) {
+  if (which !== "all" && which !== name) continue;
+  const sections: { title: string; text: string }[] = [];
   const config = makeLake(name, input);
   for (const format of formats) {
     const made = jobs(format, config, input);
@@ -117,5 +119,5 @@ for (const { name, what, input, rows, formats } of [
     sections.push({ title: `${format}: ${what}`, text });
     for (const { folder: written } of made) rmSync(written, { recursive: true, force: true });
   }
+  publish(`export-${name}`, sections, `export ${name}`);
 }
-publish("export", sections);

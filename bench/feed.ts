@@ -1,4 +1,4 @@
-/** The training feed: shuffled batches in process, over HTTP and over a Unix socket into Python, beside other loaders. `npm run bench -- feed`. */
+/** The training feed: shuffled batches in process, over HTTP and over a Unix socket into Python, beside other loaders. `npm run bench -- feed [blobs|table]`. */
 import { DuckDBInstance } from "@duckdb/node-api";
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,8 @@ import { cache, dataFolder, publish, root, runOnce } from "./harness.ts";
 const out = join(cache, "bench-out", "feed");
 const python = join(cache, "bench-feed", "bin", "python");
 const bin = join(root, "bin/millrace.mjs");
-const runs = Number(process.argv[3] ?? 3);
+const which = process.argv[3] ?? "all";
+const runs = Number(process.argv[4] ?? 3);
 
 interface Read {
   /** Seconds from opening, and from the start of the process, to the first batch. */
@@ -248,8 +249,6 @@ mkdirSync(out, { recursive: true });
 const blobs = join(dataFolder, "blobs.parquet");
 await makeBlobs(blobs, 200_192);
 await makeData(6_000_000, ["lineitem.parquet"]);
-const which = process.argv[4] ?? "all";
-const sections: { title: string; text: string }[] = [];
 for (const workload of [
   {
     name: "blobs",
@@ -268,6 +267,6 @@ for (const workload of [
     peers: ["lance", "lancedb", "hf", "dataloader"],
   },
 ]) {
-  if (which === "all" || which === workload.name) sections.push(...(await compare(workload)));
+  if (which === "all" || which === workload.name)
+    publish(`feed-${workload.name}`, await compare(workload), `feed ${workload.name}`);
 }
-publish("feed", sections);

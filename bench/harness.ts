@@ -117,7 +117,7 @@ export function table(results: readonly Result[], floor: string, inputRows: numb
 }
 
 /** Appends a section to `bench/results/<name>.md`. */
-export function publish(name: string, sections: readonly { title: string; text: string }[]): void {
+export function publish(name: string, sections: readonly { title: string; text: string }[], command = name): void {
   const folder = join(here, "results");
   mkdirSync(folder, { recursive: true });
   const cpu = cpus();
@@ -126,7 +126,7 @@ export function publish(name: string, sections: readonly { title: string; text: 
     "",
     `${new Date().toISOString().slice(0, 10)}, ${cpu.length} × ${cpu[0]!.model}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}.`,
     "Median of the runs (minimum–maximum); whole processes, start included. `npm run bench -- " +
-      name +
+      command +
       "` makes this page.",
     "",
   ];

@@ -136,7 +136,8 @@ function earlierRows(
   const earlier = context.previousColumns;
   if (earlier !== undefined && !columns.every((column) => earlier.some((other) => other.name === column.name)))
     return undefined;
-  return { rows: rowsOf(context.previous), replaced: merges };
+  const near = context.previousLike?.([...names]) ?? context.previous;
+  return { rows: rowsOf(near), replaced: merges };
 }
 
 /** Key columns are grouped by, so they may be shown without an aggregate. */

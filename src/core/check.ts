@@ -22,6 +22,11 @@ export interface CheckContext {
   dataset(name: string): Sql;
   /** A FROM item with the rows that are already in the dataset (append, merge), or undefined for the first version and for replace. */
   previous?: Sql;
+  /**
+   * A FROM item with at least those rows of `previous` that have a value of a new row in each of these columns; it may spare reading
+   * the others. Only where `previous` is. Default: `previous`.
+   */
+  previousLike?(columns: readonly string[]): Sql;
   /** A FROM item with the rows of the version before this run, whatever the mode: what drift compares with. Default: `previous`. */
   baseline?: Sql;
   /** How many rows `baseline` has, where that is known without reading it. */

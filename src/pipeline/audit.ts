@@ -58,7 +58,8 @@ export async function audit(
   signal?: AbortSignal,
 ): Promise<Audited> {
   const engine = await lake.engine();
-  const { context, planned } = await planFlowChecks(lake, flow, plan, dataset, "rows");
+  const rows = await relationOf(lake, staged, plan.output);
+  const { context, planned } = await planFlowChecks(lake, flow, plan, dataset, rows);
   const measure = async (checks: readonly PlannedCheck[], files: readonly StagedFile[]): Promise<CheckResult[]> =>
     measureChecks(checks, {
       relation: await relationOf(lake, files, plan.output),

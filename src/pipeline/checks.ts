@@ -1,5 +1,6 @@
-import { MillraceError, type CheckContext, type Sql } from "../core/index.ts";
-import type { Dataset } from "../dataset/index.ts";
+import { MillraceError, sqlName, type CheckContext, type Column, type Sql } from "../core/index.ts";
+import type { Dataset, RowFilter } from "../dataset/index.ts";
+import type { Engine } from "../engine/index.ts";
 import { datasetsOf, planChecks, rejectPredicate, verifyChecks, type PlannedCheck } from "../quality/index.ts";
 import type { CheckSpec, Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -14,21 +15,69 @@ export async function planFlowChecks(
   flow: Flow,
   plan: ChecksOf,
   dataset: Dataset | undefined,
-  /** `columns`: the datasets that checks look at seem to have no rows, so that nothing of them has to be fetched. */
-  depth: "columns" | "rows",
+  /** A FROM item with the new rows. Without it, the datasets that checks look at seem to have no rows: nothing is fetched of them. */
+  rows?: Sql,
 ): Promise<{ context: CheckContext; planned: PlannedCheck[] }> {
   const beside: Beside[] = [];
   const relationTo = async (other: Dataset): Promise<Sql> => {
-    const files = depth === "columns" ? [] : await other.files();
+    const files = rows === undefined ? [] : await other.files();
     const relation = await other.relation(undefined, files, { fetched: false });
     beside.push({ relation, fetch: () => other.fetch(files) });
     return relation;
   };
   const context = await contextOf(lake, flow, plan, dataset, relationTo);
   const specs = [...flow.checks, ...keyCheck(flow), ...momentCheck(lake, flow)];
+  const nearby = new Map<string, Sql>();
+  if (context.previous !== undefined && lake.store.fetch !== undefined && rows !== undefined) {
+    context.previousLike = (names) => {
+      const key = JSON.stringify(names);
+      if (!nearby.has(key)) nearby.set(key, context.previous!);
+      return nearby.get(key)!;
+    };
+  }
   const planned = await planChecks(specs, context, (name) => loadCheck(lake.registry, name));
-  if (depth === "rows") await fetchNamed(planned, beside);
+  if (rows !== undefined) {
+    // What is asked for shows when the statements are made; they are made again with what was found for it.
+    textsOf(planned);
+    for (const key of nearby.keys()) {
+      const names = JSON.parse(key) as string[];
+      const one = await nearRows(await lake.engine(), dataset!, plan.output, names, rows);
+      if (one === undefined) continue;
+      nearby.set(key, one.relation);
+      beside.push(one);
+    }
+    await fetchNamed(planned, beside);
+  }
   return { context, planned };
+}
+
+/**
+ * The earlier rows of the files that may hold, in each of the columns, a value between those of the new rows. Undefined where bounds
+ * cannot tell: the same kinds of columns as in a merge.
+ */
+async function nearRows(
+  engine: Engine,
+  dataset: Dataset,
+  columns: readonly Column[],
+  names: readonly string[],
+  rows: Sql,
+): Promise<Beside | undefined> {
+  const earlier = new Map(dataset.columns().map((column) => [column.name, column.type]));
+  const usable = columns.filter(
+    ({ name, type }) =>
+      names.includes(name) && earlier.get(name) === type && !["float", "double", "binary"].includes(type as string),
+  );
+  if (usable.length === 0) return undefined;
+  const ends = usable.flatMap(({ name }, index) =>
+    ["min", "max"].map((end) => `CAST(${end}(${sqlName(name)}) AS VARCHAR) AS ${end}${index}`),
+  );
+  const [row] = await engine.query(`SELECT ${ends.join(", ")} FROM ${rows}`);
+  const all = usable.map(({ name }, index) => ({ column: name, min: row![`min${index}`], max: row![`max${index}`] }));
+  // Rows with a null in such a column are not compared.
+  const isNone = all.some(({ min }) => min === null);
+  const files = isNone ? [] : await dataset.files(undefined, { all } as RowFilter);
+  const relation = await dataset.relation(undefined, files, { fetched: false });
+  return { relation, fetch: () => dataset.fetch(files) };
 }
 
 /** Rows of a version that is there, beside those that are measured. */
@@ -39,11 +88,17 @@ interface Beside {
 
 /** Few checks look at earlier rows, or at those of other datasets: only what their SQL names is fetched. */
 async function fetchNamed(planned: readonly PlannedCheck[], beside: readonly Beside[]): Promise<void> {
+  const texts = textsOf(planned);
+  for (const one of beside) if (texts.some((text) => text.includes(one.relation))) await one.fetch();
+}
+
+/** All SQL of the checks. */
+function textsOf(planned: readonly PlannedCheck[]): Sql[] {
   const texts = planned.flatMap(({ definition, options, context }) =>
     Object.values(definition.measure(options, context)),
   );
   for (const rule of rejectPredicate(planned)) texts.push(rule.predicate, rule.reason);
-  for (const one of beside) if (texts.some((text) => text.includes(one.relation))) await one.fetch();
+  return texts;
 }
 
 /** Finds checks that do not fit the columns before anything is read. Throws `config`. */
@@ -53,7 +108,7 @@ export async function verifyFlowChecks(
   plan: ChecksOf,
   dataset: Dataset | undefined,
 ): Promise<void> {
-  const { planned } = await planFlowChecks(lake, flow, plan, dataset, "columns");
+  const { planned } = await planFlowChecks(lake, flow, plan, dataset);
   await verifyChecks(planned, await lake.engine());
 }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Column } from "../../src/core/index.ts";
 import { openCatalog } from "../../src/dataset/index.ts";
-import { type ConfigInput, type Lake, openLake } from "../../src/index.ts";
+import { type ConfigInput, type Lake, openLake, type RunReport } from "../../src/index.ts";
 import s3 from "../../src/stores/s3/index.ts";
 import { closeEngine, query, stage } from "../dataset/helpers.ts";
 import { type S3Double, startS3Double } from "../support/s3-double.ts";
@@ -229,6 +229,31 @@ describe("a run into it", () => {
 
   test("a merge of one key fetches the file that has it", async () => {
     expect(await costOfRun({ mode: "merge", key: ["id"] }, 8000)).toMatchObject({ dataFiles: 1 });
+  });
+
+  test("rows that must be unique are held against the files that may have them", async () => {
+    const unique = { check: "unique", column: "id" };
+    expect((await costOfRun({ checks: [unique] }, 90_000)).dataFiles).toBe(0);
+    await writeFile(join(folder, "known.csv"), "id,label\n4000,x\n4001,y\n95000,z\n,w\n");
+    await writeFile(join(folder, "few.csv"), "id,label\n4000,x\n4001,y\n,w\n");
+    const run = async (file: string, check: Record<string, unknown>): Promise<{ cost: Cost; report: RunReport }> => {
+      const name = `unique${added++}`;
+      let report: RunReport | undefined;
+      const flows = { [name]: { from: { path: file }, into: "events", checks: [check] } };
+      const cost = await costOf(async (lake) => (report = await lake.run(name)), { flows });
+      return { cost, report: report! };
+    };
+    const failed = await run("few.csv", unique);
+    expect(failed.report).toMatchObject({ status: "failed", checks: [{ failing: 2, measured: { known: 2 } }] });
+    expect(failed.cost.dataFiles).toBe(1);
+    // No file has both such an id and such a label.
+    const none = await run("few.csv", { check: "unique", columns: ["id", "label"], on_fail: "reject" });
+    expect(none.report).toMatchObject({ status: "published", written: 3, rejected: 0 });
+    expect(none.cost.dataFiles).toBe(0);
+    const rejected = await run("known.csv", { ...unique, on_fail: "reject" });
+    expect(rejected.report).toMatchObject({ status: "published", written: 2, rejected: 2 });
+    // From 4000 to 95000.
+    expect(rejected.cost.dataFiles).toBeGreaterThan(35);
   });
 
   test("what compares with the rows before fetches all of them, and the next time none", async () => {

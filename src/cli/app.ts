@@ -340,6 +340,17 @@ export const routes = buildRouteMap({
           columns: textFlag("a,b,c", "Columns of a batch (default: all but the split)"),
           where: textFlag("sql", "Only rows for which this holds"),
           block: countFlag("Shuffle blocks of so many neighbouring rows instead of single rows"),
+          image: listFlag(
+            "column=224x224",
+            "Serve a column of images as samples of a byte; also `photo=64x64,chw,grey,contain`",
+          ),
+          onBad: {
+            kind: "enum",
+            values: ["error", "skip"],
+            optional: true,
+            brief: "What to do with a row whose image cannot be decoded (default error)",
+          },
+          weights: textFlag("column", "Draw rows with replacement, as often as the numbers of this column say"),
           keepLast: switchFlag("Also the last step of an epoch when it is smaller"),
           port: countFlag("Port on this machine (default: a free one)"),
           socket: textFlag("path", "Unix socket instead of a port"),

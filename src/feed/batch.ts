@@ -12,6 +12,8 @@ export interface FeedColumn {
   offsets?: Int32Array;
   /** Lists that all have this length: a tensor of rows × length. */
   listLength?: number;
+  /** Images: height × width × channels, or channels × height × width. `values` are the samples, a byte each; those of a null are 0. */
+  shape?: readonly number[];
   /** One bit a row, 1 = present. Absent: no nulls. */
   validity?: Uint8Array;
   nulls: number;
@@ -35,14 +37,15 @@ export function gather(
 ): FeedColumn[] {
   const words = new Int32Array(arena.buffer, arena.byteOffset, Math.floor(arena.byteLength / 4));
   const rows = bases.length;
-  return layout.columns.map(({ column, type, slot }, index): FeedColumn => {
+  return layout.columns.map(({ column, type, slot, shape }, index): FeedColumn => {
     const nulls = seen[index]!.nulls ? bitmap(arena, bases, index) : { nulls: 0 };
     const base = { name: column.name, type, ...nulls };
     if (slot.kind === "value") return { ...base, values: valuesOf(type, slot.width, slot.at, arena, words, bases) };
     const width = slot.kind === "list" ? slot.elementWidth : 1;
     const offsets = new Int32Array(rows + 1);
     const place = slot.at / 4;
-    const fixed = slot.kind === "list" ? (seen[index]!.listLength ?? undefined) : undefined;
+    const samples = shape?.reduce((product, side) => product * side, 1);
+    const fixed = slot.kind === "list" ? (seen[index]!.listLength ?? undefined) : samples;
     let total = 0;
     for (let row = 0; row < rows; row++) {
       // A list that is null has its room all the same where all have one length.
@@ -56,7 +59,7 @@ export function gather(
       const length = words[at / 4 + place + 1]! >>> 0;
       if (length > 0) bytes.set(arena.subarray(at + start, at + start + length), offsets[row]! * width);
     }
-    if (slot.kind === "bytes") return { ...base, values: bytes, offsets };
+    if (slot.kind === "bytes") return { ...base, values: bytes, offsets, ...(shape === undefined ? {} : { shape }) };
     const element = (
       typeof type === "object" && type.type === "list" ? type.element : "int"
     ) as keyof typeof typedArrays;

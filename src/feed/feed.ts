@@ -1,31 +1,23 @@
-import { createHash } from "node:crypto";
-import {
-  MillraceError,
-  isMillraceError,
-  sqlName,
-  sqlString,
-  suggestion,
-  throwIfAborted,
-  type Column,
-} from "../core/index.ts";
-import type { Dataset, Version } from "../dataset/index.ts";
+import { MillraceError, throwIfAborted, type Column } from "../core/index.ts";
 import type { Engine } from "../engine/index.ts";
-import { gather, type FeedBatch, type FeedColumn } from "./batch.ts";
-import { openRowCache, type CacheOptions, type RowCache } from "./cache.ts";
-import { layoutOf } from "./layout.ts";
+import type { FeedBatch } from "./batch.ts";
+import type { CacheOptions } from "./cache.ts";
+import { fetchMixed, fetchOne } from "./fetch.ts";
+import { settledImages, type OnBad } from "./images/images.ts";
+import type { ImageOptions } from "./images/spec.ts";
 import { feedOrder, type Shuffle } from "./order.ts";
+import {
+  assertSameColumns,
+  batchColumns,
+  listLengths,
+  openSource,
+  presentColumns,
+  shapesOf,
+  type FeedSource,
+  type OpenSource,
+} from "./source.ts";
 
-/** A version of a dataset to feed from. */
-export interface FeedSource {
-  dataset: Dataset;
-  version: Version;
-  /** Column that holds the split, when `split` is asked for. */
-  splitColumn?: string;
-  /** The condition of its rows, where the split is not what the column says. */
-  splitRows?: string;
-  /** Its share when several are mixed; default: its rows. */
-  weight?: number;
-}
+export type { FeedSource } from "./source.ts";
 
 export interface FeedOptions {
   split?: string;
@@ -43,6 +35,15 @@ export interface FeedOptions {
   columns?: string[];
   /** An SQL condition on the rows. */
   where?: string;
+  /** Columns of encoded images, or of paths of objects, that are served as samples: `{ bytes: { width: 224, height: 224 } }`. */
+  images?: Readonly<Record<string, ImageOptions>>;
+  /** What to do with a row whose image cannot be decoded: `error`, or `skip` to leave it out for good. Default `error`. */
+  onBad?: OnBad;
+  /**
+   * A column of numbers from 0 up: each sample is drawn with replacement, a row as often as its weight says. Instead of a shuffle; an epoch
+   * has as many samples as there are rows.
+   */
+  weights?: string;
   cache?: CacheOptions;
   signal?: AbortSignal;
 }
@@ -63,10 +64,13 @@ export interface ReadOptions {
 
 /** Training batches in an order that depends on version, split, seed and step alone. Nothing to clean up but memory. */
 export interface Feed extends AsyncDisposable {
-  readonly datasets: { name: string; version: number; rows: number }[];
+  /** `skipped`: rows that were left out because their images cannot be decoded. */
+  readonly datasets: { name: string; version: number; rows: number; skipped?: number }[];
   readonly columns: Column[];
   /** Columns of lists that all have one length, and that length: tensors. */
   readonly listLengths: ReadonlyMap<string, number>;
+  /** Columns of images: samples of a byte, height × width × channels or channels × height × width. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Columns without a null in any batch. */
   readonly present: ReadonlySet<string>;
   /** Samples of an epoch. */
@@ -83,34 +87,25 @@ export interface Feed extends AsyncDisposable {
   [Symbol.asyncIterator](): AsyncIterator<FeedBatch>;
 }
 
-interface OpenSource {
-  name: string;
-  version: number;
-  columns: Column[];
-  cache: RowCache;
-  /** Anew, because it is damaged. */
-  remake(): Promise<RowCache>;
-  identity: string;
-  weight?: number;
-}
-
 /** Throws `usage` for columns, splits or batches that do not fit. */
 export async function openFeed(
   engine: () => Promise<Engine>,
   sources: readonly FeedSource[],
   options: FeedOptions = {},
 ): Promise<Feed> {
+  const batchSize = options.batch ?? 256;
+  for (const [column, image] of settledImages(options.images ?? {})) assertFits(column, image, batchSize);
   const opened: OpenSource[] = [];
   for (const source of sources) opened.push(await openSource(engine, source, options));
   const [first] = opened;
   if (first === undefined) throw new MillraceError("usage", "a feed needs a dataset");
   for (const other of opened) assertSameColumns(first, other);
-  const batchSize = options.batch ?? 256;
   const order = feedOrder(
-    opened.map(({ cache, identity, weight }) => ({
-      rows: cache.rows,
+    opened.map(({ cache: { rows, weights }, identity, weight }) => ({
+      rows,
       identity,
       ...(weight === undefined ? {} : { weight }),
+      ...(weights === undefined ? {} : { weights }),
     })),
     {
       seed: options.seed ?? 0,
@@ -140,9 +135,12 @@ export async function openFeed(
   }
 
   return {
-    datasets: opened.map(({ name, version, cache }) => ({ name, version, rows: cache.rows })),
+    datasets: opened.map(({ name, version, cache: { rows, skipped } }) => {
+      return { name, version, rows, ...(skipped > 0 && { skipped }) };
+    }),
     columns: batchColumns(first),
     listLengths: listLengths(opened),
+    shapes: shapesOf(first),
     present: presentColumns(opened),
     rows: order.samplesPerEpoch,
     batchSize,
@@ -157,155 +155,12 @@ export async function openFeed(
   };
 }
 
-/** The types that columns have in a batch. */
-const batchColumns = ({ cache }: OpenSource): Column[] =>
-  cache.layout.columns.map(({ column, type }) => ({ name: column.name, type }));
-
-function listLengths(sources: readonly OpenSource[]): Map<string, number> {
-  const lengths = new Map<string, number>();
-  for (const [index, { column }] of sources[0]!.cache.layout.columns.entries()) {
-    const [length, ...others] = new Set(sources.map(({ cache }) => cache.seen[index]!.listLength));
-    if (typeof length === "number" && others.length === 0) lengths.set(column.name, length);
-  }
-  return lengths;
-}
-
-const presentColumns = (sources: readonly OpenSource[]): Set<string> => {
-  const laid = [...sources[0]!.cache.layout.columns.entries()];
-  const present = laid.filter(([index]) => sources.every(({ cache }) => !cache.seen[index]!.nulls));
-  return new Set(present.map(([, { column }]) => column.name));
-};
-
-async function openSource(
-  engine: () => Promise<Engine>,
-  { dataset, version, splitColumn, splitRows, weight }: FeedSource,
-  options: FeedOptions,
-): Promise<OpenSource> {
-  const all = dataset.columns(version);
-  const columns = chooseColumns(all, options.columns, splitColumn, dataset.name);
-  const conditions = [
-    ...(options.split === undefined ? [] : [splitRows ?? `${sqlName(splitColumn!)} = ${sqlString(options.split)}`]),
-    ...(options.where === undefined ? [] : [`(${options.where})`]),
-  ];
-  // By content, not by path: the same version gives the same order wherever its files lie.
-  const files = (await dataset.files(version)).toSorted((left, right) => (left.path < right.path ? -1 : 1));
-  const content = createHash("sha256")
-    .update(files.map((file) => file.sha256 ?? file.path).join("\n"))
-    .digest("hex");
-  const identity = JSON.stringify([
-    dataset.name,
-    version.number,
-    options.split ?? null,
-    options.where ?? null,
-    ...(splitRows === undefined ? [] : [splitRows]),
-  ]);
-  const list = columns.map((column) => sqlName(column.name)).join(", ");
-  const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
-  const selects: string[] = [];
-  for (const file of files) {
-    const relation = await dataset.relation(version, [file], { rowNumber: true });
-    selects.push(`SELECT ${list} FROM ${relation}${where} ORDER BY file_row_number`);
-  }
-  const subject = { dataset: dataset.name, identity: `${identity} ${content}`, columns, selects };
-  const open = (damaged: boolean): Promise<RowCache> =>
-    openRowCache(engine, subject, options.cache, options.signal, damaged);
-  const source: OpenSource = {
-    name: dataset.name,
-    version: version.number,
-    columns,
-    cache: await open(false),
-    remake: () => open(true),
-    identity,
-    ...(weight === undefined ? {} : { weight }),
-  };
-  if (source.cache.rows === 0) {
-    const what = options.split === undefined ? "rows" : `rows in the split \`${options.split}\``;
-    throw new MillraceError("usage", `\`${dataset.name}@${version.number}\` has no ${what}`, {
-      where: { dataset: dataset.name },
-      hint: `millrace query "select * from ${dataset.name} limit 10"`,
-    });
-  }
-  return source;
-}
-
-function chooseColumns(
-  all: readonly Column[],
-  wanted: readonly string[] | undefined,
-  splitColumn: string | undefined,
-  dataset: string,
-): Column[] {
-  if (wanted === undefined) return all.filter((column) => column.name !== splitColumn);
-  return wanted.map((name) => {
-    const column = all.find((each) => each.name === name);
-    if (column) return column;
-    throw new MillraceError("usage", `\`${dataset}\` has no column \`${name}\``, {
-      where: { dataset, column: name },
-      hint: suggestion(
-        name,
-        all.map((each) => each.name),
-      ),
-    });
+/** Places in a column of a batch are 32-bit integers, as Arrow has it. */
+function assertFits(column: string, { width, height, channels }: Required<ImageOptions>, batch: number): void {
+  const largest = Math.floor((2 ** 31 - 1) / (width * height * channels));
+  if (batch <= largest) return;
+  throw new MillraceError("usage", `a batch of ${batch} images of ${width} × ${height} is too large`, {
+    where: { column },
+    hint: `choose a batch of at most ${largest}, or smaller images`,
   });
-}
-
-function assertSameColumns(first: OpenSource, other: OpenSource): void {
-  const shape = (source: OpenSource): string =>
-    JSON.stringify(layoutOf(source.columns).columns.map(({ column, type }) => [column.name, type]));
-  if (shape(first) === shape(other)) return;
-  throw new MillraceError(
-    "usage",
-    `\`${first.name}\` and \`${other.name}\` have different columns, so they cannot be mixed`,
-    {
-      hint: "name the columns that both have with `columns`",
-    },
-  );
-}
-
-/** A cache that turns out to be damaged is made anew; the rows are the same. */
-async function fetchRows(source: OpenSource, rows: Float64Array): Promise<ReturnType<RowCache["gather"]>> {
-  try {
-    return source.cache.gather(rows);
-  } catch (error) {
-    if (!isMillraceError(error) || error.code !== "corrupt") throw error;
-    source.cache[Symbol.dispose]();
-    source.cache = await source.remake();
-    return source.cache.gather(rows);
-  }
-}
-
-async function fetchOne(source: OpenSource, rows: Float64Array): Promise<FeedColumn[]> {
-  const { arena, bases } = await fetchRows(source, rows);
-  return gather(source.cache.layout, source.cache.seen, arena, bases);
-}
-
-async function fetchMixed(sources: OpenSource[], from: Uint16Array, rows: Float64Array): Promise<FeedColumn[]> {
-  // Records of all datasets side by side in one arena, so that one pass fills the columns.
-  const parts: { bytes: Uint8Array; at: number }[] = [];
-  const bases = new Float64Array(rows.length);
-  let size = 0;
-  for (const [index, source] of sources.entries()) {
-    const places = [...from.keys()].filter((place) => from[place] === index);
-    if (places.length === 0) continue;
-    const fetched = await fetchRows(
-      source,
-      Float64Array.from(places, (place) => rows[place]!),
-    );
-    for (const [at, place] of places.entries()) {
-      const base = fetched.bases[at]!;
-      const length = new DataView(fetched.arena.buffer, fetched.arena.byteOffset + base, 4).getUint32(0, true);
-      parts.push({ bytes: fetched.arena.slice(base, base + length), at: size });
-      bases[place] = size;
-      size += length;
-    }
-  }
-  const arena = new Uint8Array(size);
-  for (const { bytes, at } of parts) arena.set(bytes, at);
-  const seen = sources[0]!.cache.seen.map((_, column) => {
-    const lengths = new Set(sources.map((source) => source.cache.seen[column]!.listLength));
-    return {
-      nulls: sources.some((source) => source.cache.seen[column]!.nulls),
-      listLength: lengths.size === 1 ? [...lengths][0]! : null,
-    };
-  });
-  return gather(sources[0]!.cache.layout, seen, arena, bases);
 }

@@ -22,6 +22,8 @@ export interface LaidColumn {
   /** The type it has in a batch; nested columns other than lists of numbers are their JSON text. */
   type: DataType;
   slot: Slot;
+  /** Images: how many samples of a byte in each direction. The slot is one of bytes. */
+  shape?: readonly number[];
 }
 
 export interface Layout {
@@ -69,12 +71,16 @@ function shapeOf(type: DataType): Shape {
   }
 }
 
-export function layoutOf(columns: readonly Column[]): Layout {
-  const shapes = columns.map((column) => ({ column, shape: shapeOf(column.type) }));
+/** `shapes`: of columns of binary whose values are samples, all as many. */
+export function layoutOf(
+  columns: readonly Column[],
+  shapes: ReadonlyMap<string, readonly number[]> = new Map(),
+): Layout {
+  const laid = columns.map((column) => ({ column, shape: shapeOf(column.type) }));
   let at = headerBytes + Math.ceil(columns.length / 64) * 8;
   const placed = new Map<Column, Slot>();
   const place = (bytes: number, wanted: (shape: Shape) => Slot | undefined): void => {
-    for (const { column, shape } of shapes) {
+    for (const { column, shape } of laid) {
       const slot = wanted(shape);
       if (slot === undefined) continue;
       placed.set(column, slot);
@@ -97,9 +103,17 @@ export function layoutOf(columns: readonly Column[]): Layout {
   place(4, value(4));
   place(1, value(1));
   return {
-    columns: shapes.map(({ column, shape }) => ({ column, type: shape.type, slot: placed.get(column)! })),
+    columns: laid.map(({ column, shape }) => {
+      const tensor = shapes.get(column.name);
+      return {
+        column,
+        type: shape.type,
+        slot: placed.get(column)!,
+        ...(tensor === undefined ? {} : { shape: tensor }),
+      };
+    }),
     fixedBytes: padded(at),
-    isFixed: shapes.every(({ shape }) => shape.kind === "value"),
+    isFixed: laid.every(({ shape }) => shape.kind === "value"),
   };
 }
 

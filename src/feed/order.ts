@@ -1,5 +1,6 @@
 import { MillraceError } from "../core/index.ts";
 import { keyWords, permutation, type Permutation } from "./permutation.ts";
+import { drawn, runningSums } from "./weighted.ts";
 
 /** One dataset's part in a feed: how many rows its split has, what names it, and how its rows are shuffled. */
 export interface OrderedRows {
@@ -8,6 +9,8 @@ export interface OrderedRows {
   identity: string;
   /** Its share of the samples when several are mixed. Default 1. */
   weight?: number;
+  /** Of each row: rows are drawn with replacement, as often as their weights say, instead of being shuffled. */
+  weights?: Float64Array;
 }
 
 export type Shuffle =
@@ -56,7 +59,13 @@ export interface FeedOrder {
 /** One epoch of one dataset: place in the epoch → row. */
 type EpochOrder = Permutation;
 
-function epochOrder({ rows, identity }: OrderedRows, { seed, shuffle }: OrderOptions, epoch: number): EpochOrder {
+function epochOrder(
+  { rows, identity }: OrderedRows,
+  sums: Float64Array | undefined,
+  { seed, shuffle }: OrderOptions,
+  epoch: number,
+): EpochOrder {
+  if (sums !== undefined) return drawn(sums, keyWords("weighted", identity, seed, epoch));
   if (shuffle.kind === "none") return (place) => place;
   const key = (...more: readonly (string | number)[]): Uint32Array => keyWords("order", identity, seed, epoch, ...more);
   if (shuffle.kind === "global") return permutation(rows, key());
@@ -89,11 +98,17 @@ export function feedOrder(sources: readonly OrderedRows[], options: OrderOptions
   const rows = sources.reduce((sum, source) => sum + source.rows, 0);
   const stepsPerEpoch = dropLast ? Math.floor(rows / batch) : Math.ceil(rows / batch);
   const steps = stepsPerEpoch * epochs;
+  if (sources.some(({ weights }) => weights) && options.shuffle.kind !== "global") {
+    throw new MillraceError("usage", "rows that are drawn by weight have no order to be shuffled in", {
+      hint: "leave --block out, or --weights",
+    });
+  }
+  const sums = sources.map(({ weights }) => weights && runningSums(weights));
   const orders = sources.map(() => new Map<number, EpochOrder>());
   const orderOf = (source: number, epoch: number): EpochOrder => {
     const known = orders[source]!.get(epoch);
     if (known) return known;
-    const made = epochOrder(sources[source]!, options, epoch);
+    const made = epochOrder(sources[source]!, sums[source], options, epoch);
     // The one before is still needed where a batch spans two epochs of a small dataset.
     if (orders[source]!.size > 2) orders[source]!.clear();
     orders[source]!.set(epoch, made);

@@ -9,31 +9,51 @@ import {
   type Data,
   type DataType as ArrowType,
   type Int32,
+  Uint8,
   type Utf8,
 } from "apache-arrow";
 import type { Column } from "../core/index.ts";
 import { arrowType } from "./arrow.ts";
 import type { FeedBatch, FeedColumn } from "./batch.ts";
 
-/** The Arrow type of a column of batches; lists that all have one length are of that fixed size. */
-function typeOf({ type, listLength }: Pick<FeedColumn, "type" | "listLength">): ArrowType {
+/** The Arrow type of a column of batches; lists that all have one length, and images, are of that fixed size. */
+function typeOf({ type, listLength, shape }: Pick<FeedColumn, "type" | "listLength" | "shape">): ArrowType {
+  if (shape !== undefined) {
+    const samples = shape.reduce((product, side) => product * side, 1);
+    return new FixedSizeList(samples, new Field("item", new Uint8(), true));
+  }
   if (listLength === undefined || typeof type === "string" || type.type !== "list") return arrowType(type);
   return new FixedSizeList(listLength, new Field("element", arrowType(type.element), true));
 }
 
-/**
- * The schema of all batches of a feed. `lengths`: of lists that all have one, by column. `present`: columns in which no batch has a null,
- * so that a reader can choose once and for all how it holds a column.
- */
+/** What the schema of a feed says besides names and types. */
+export interface SchemaFacts {
+  /** Length of lists that all have one, by column. */
+  listLengths?: ReadonlyMap<string, number>;
+  /** Of images, by column. */
+  shapes?: ReadonlyMap<string, readonly number[]>;
+  /** Columns in which no batch has a null, so that a reader can choose once and for all how it holds a column. */
+  present?: ReadonlySet<string>;
+}
+
+/** The schema of all batches of a feed. Images are of the extension type `arrow.fixed_shape_tensor`. */
 export function feedSchema(
   columns: readonly Column[],
-  lengths: ReadonlyMap<string, number>,
+  { listLengths, shapes, present }: SchemaFacts = {},
   metadata: Record<string, string> = {},
-  present: ReadonlySet<string> = new Set(),
 ): Schema {
   const fields = columns.map(({ name, type }) => {
-    const listLength = lengths.get(name);
-    return new Field(name, typeOf({ type, ...(listLength === undefined ? {} : { listLength }) }), !present.has(name));
+    const [listLength, shape] = [listLengths?.get(name), shapes?.get(name)];
+    const facts = {
+      type,
+      ...(listLength === undefined ? {} : { listLength }),
+      ...(shape === undefined ? {} : { shape }),
+    };
+    const extension = shape && {
+      "ARROW:extension:name": "arrow.fixed_shape_tensor",
+      "ARROW:extension:metadata": JSON.stringify({ shape }),
+    };
+    return new Field(name, typeOf(facts), present?.has(name) !== true, new Map(Object.entries(extension ?? {})));
   });
   return new Schema(fields, new Map(Object.entries(metadata)));
 }

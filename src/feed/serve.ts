@@ -25,7 +25,8 @@ export interface FeedServer extends AsyncDisposable {
 /** What `GET /v1/feed` says. */
 export interface FeedDescription {
   datasets: { name: string; version: number; rows: number }[];
-  columns: { name: string; type: unknown }[];
+  /** `shape`: of images, samples of a byte in each direction. */
+  columns: { name: string; type: unknown; shape?: readonly number[] }[];
   batch: number;
   rows: number;
   stepsPerEpoch: number;
@@ -43,7 +44,7 @@ export interface FeedDescription {
  */
 export async function serveFeed(feed: Feed, options: ServeOptions = {}): Promise<FeedServer> {
   const metadata = { "millrace.feed": JSON.stringify(feed.datasets) };
-  const schema = feedSchema(feed.columns, feed.listLengths, metadata, feed.present);
+  const schema = feedSchema(feed.columns, feed, metadata);
   const server = createServer((request, response) => {
     handle(feed, schema, request, response).catch((error: unknown) => fail(response, error));
   });
@@ -106,7 +107,10 @@ function describe(feed: Feed, response: ServerResponse): void {
   const { datasets, columns, batchSize, rows, stepsPerEpoch, steps } = feed;
   const description: FeedDescription = {
     datasets,
-    columns: columns.map(({ name, type }) => ({ name, type })),
+    columns: columns.map(({ name, type }) => {
+      const shape = feed.shapes.get(name);
+      return { name, type, ...(shape === undefined ? {} : { shape }) };
+    }),
     batch: batchSize,
     rows,
     stepsPerEpoch,

@@ -49,7 +49,7 @@ export function arrowForm(
   const names = chosenReaders(index, columns).map((reader) => reader.name);
   const all = new Map(foundColumns(index, found).map((column) => [column.name, column]));
   const chosen = names.map((name) => all.get(name)!);
-  const schema: Schema = feedSchema(chosen, new Map(), metadata);
+  const schema: Schema = feedSchema(chosen, {}, metadata);
   const batch = { step: 0, epoch: 0, rows: found.bases.length, columns: chosen };
   const writer = new RecordBatchStreamWriter();
   writer.reset(undefined, schema);

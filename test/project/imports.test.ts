@@ -18,7 +18,7 @@ const allowed: Record<string, string[]> = {
   media: ["core"],
   inbox: ["core"],
   pipeline: ["core", "engine", "dataset", "quality", "feed", "lookup", "inbox", "media"],
-  feed: ["core", "engine", "dataset", "quality"],
+  feed: ["core", "sandbox", "engine", "dataset", "quality"],
   lookup: ["core", "engine", "dataset", "quality", "feed"],
   advisor: ["core", "engine", "dataset", "quality"],
   config: ["core", "pipeline"],

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { MillraceError } from "../../core/index.ts";
+import { parseImage } from "../../feed/images/spec.ts";
 import type { FeedOptions, Selection } from "../../pipeline/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { selectionOf, type SelectionFlags } from "../selection.ts";
@@ -13,6 +14,9 @@ interface Flags extends GlobalFlags, SelectionFlags {
   readonly columns?: string | undefined;
   readonly where?: string | undefined;
   readonly block?: number | undefined;
+  readonly image?: readonly string[] | undefined;
+  readonly onBad?: "error" | "skip" | undefined;
+  readonly weights?: string | undefined;
   readonly keepLast: boolean;
   readonly repeat: boolean;
   readonly port?: number | undefined;
@@ -45,6 +49,10 @@ export default async function feed(this: Context, flags: Flags, ...references: s
       const names = datasets.map(({ name, version }) => `${name}@${version}`).join(" + ");
       output.print(`${names}${flags.split === undefined ? "" : ` ${flags.split}`} at ${server.url}`);
       output.print(`  ${count(rows)} samples, ${count(stepsPerEpoch)} steps of ${count(batchSize)} an epoch`);
+      for (const { name, version, skipped } of datasets) {
+        if (skipped)
+          output.note(`${count(skipped)} rows of ${name}@${version} are left out: their images cannot be decoded`);
+      }
       output.print(snippet(server.url));
       output.print("  Ctrl-C ends it");
       if (opened.unleased) output.note(`gc does not know that it is read: ${opened.unleased.message}`);
@@ -61,10 +69,16 @@ function optionsOf(flags: Flags): FeedOptions & Selection {
     ...(flags.repeat ? { epochs: Infinity } : flags.epochs === undefined ? {} : { epochs: flags.epochs }),
     ...(flags.columns === undefined ? {} : { columns: flags.columns.split(",").map((name) => name.trim()) }),
     ...(flags.where === undefined ? {} : { where: flags.where }),
+    ...(flags.image === undefined || flags.image.length === 0 ? {} : { images: imagesOf(flags.image) }),
+    ...(flags.onBad === undefined ? {} : { onBad: flags.onBad }),
+    ...(flags.weights === undefined ? {} : { weights: flags.weights }),
     ...(flags.block === undefined ? {} : { shuffle: { kind: "block", block: flags.block, window: 16 } }),
     dropLast: !flags.keepLast,
   };
 }
+
+const imagesOf = (texts: readonly string[]): NonNullable<FeedOptions["images"]> =>
+  Object.fromEntries(texts.map(parseImage).map(({ column, options }) => [column, options]));
 
 /** `flights@3=2`: with the weight 2. */
 function weighted(reference: string): { dataset: string; weight?: number } {

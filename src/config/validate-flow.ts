@@ -55,6 +55,8 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
   if (from.connection !== undefined) {
     const place = [...path, "connection"];
     const spec = Object.hasOwn(config.connections, from.connection) ? config.connections[from.connection] : undefined;
+    // The path of a store is where it is, not what to read of it.
+    const ownPaths = spec?.source === undefined ? [] : [spec["path"], spec["paths"]];
     if (spec === undefined) {
       problems.push(unknownName("connection", from.connection, Object.keys(config.connections), place));
     } else if (spec.source !== undefined && from.path !== undefined) {
@@ -62,7 +64,7 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
         path: [...path, "path"],
         message: "`from.path` is for files; with a source as `from.connection` use `from.stream`",
       });
-    } else if (![from.path, from.stream, from.query, spec["path"], spec["paths"]].some((each) => each !== undefined)) {
+    } else if (![from.path, from.stream, from.query, ...ownPaths].some((each) => each !== undefined)) {
       problems.push({
         path,
         message: `\`from.connection\` is \`${from.connection}\`, but neither \`from.stream\` nor \`from.query\` says what to read`,

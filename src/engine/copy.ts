@@ -2,11 +2,12 @@ import type { DuckDBConnection, DuckDBType } from "@duckdb/node-api";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import {
   MillraceError,
   sqlName,
   sqlString,
+  systemCode,
   type Column,
   type LeafStatistics,
   type Sql,
@@ -86,7 +87,12 @@ export async function copyToParquet(
     return [{ path, rows: Number(row.count), bytes: size, sha256, statistics: statisticsOf(row, target.columns) }];
   } catch (error) {
     await rm(partial, { force: true });
-    throw error;
+    // Files of a run are removed by nobody but a run that took it over while this process slept, and what collects garbage after it.
+    if (systemCode(error) !== "ENOENT") throw error;
+    throw new MillraceError("conflict", `${basename(path)} was removed as it was written`, {
+      hint: "another run went on with this one's work; nothing is lost: run again for what came since",
+      cause: error,
+    });
   }
 }
 

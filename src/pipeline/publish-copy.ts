@@ -121,14 +121,23 @@ async function publishTo(
   }
   requireColumns(version, key);
   const request = { target, mode, key, ...(signal ? { signal } : {}) };
+  let doubt: MillraceError | undefined;
+  const onRetry = (error: MillraceError): void => {
+    if (error.code === "unknown-outcome") doubt = error;
+  };
   try {
-    const report = await retry(() => sink.publish(counted(version, onProgress), request), signal ? { signal } : {});
+    const report = await retry(() => sink.publish(counted(version, onProgress), request), {
+      onRetry,
+      ...(signal ? { signal } : {}),
+    });
     const seconds = (performance.now() - started) / 1000;
     const { dataset, version: number } = version;
     return { connection, target, mode, key: [...key], dataset, version: number, ...report, seconds };
   } catch (error) {
     throwIfAborted(signal);
-    throw asMillraceError(error, { connection, dataset: version.dataset });
+    const known = asMillraceError(error, { connection, dataset: version.dataset });
+    // A later try that did not even get that far says nothing of the one before.
+    throw doubt !== undefined && known.temporary ? asMillraceError(doubt, known.where) : known;
   }
 }
 

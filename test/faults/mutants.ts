@@ -125,6 +125,16 @@ export const mutants = {
     edits: [['...(ifAbsent && { IfNoneMatch: "*" }),', "...(ifAbsent && {}),"]],
     without: "a commit to a bucket is a conditional create",
   },
+  "commit-taken-for-done": {
+    file: "sinks/postgres/driver.ts",
+    edits: [["if (isPublished(now, version, request)) return { status", "if (now !== null) return { status"]],
+    without: "a commit whose answer was lost is looked for before it is called done",
+  },
+  "silence-of-sink": {
+    file: "sinks/postgres/copy-in.ts",
+    edits: [["}, milliseconds);", "}, milliseconds * 1000);"]],
+    without: "a PostgreSQL server that takes nothing of a copy is noticed",
+  },
   "gc-ignores-runs": {
     file: "pipeline/index.ts",
     edits: [["protect: (path) => belongsToRun(path) ||", "protect: (path) => belongsToRun(path) === undefined ||"]],

@@ -20,6 +20,8 @@ export interface Trouble {
   at?: { bytes: number; call: () => void };
   /** Called once, before the client's request number `number` that has this text is passed on; 1 is the first. */
   atRequest?: { text: string; number: number; call: () => void };
+  /** The connection ends with the first request that has this text: before it is passed on, or instead of its answer. Once. */
+  loseRequest?: { text: string; instead: "request" | "answer" };
 }
 
 /** A relay in front of a TCP server. */
@@ -29,6 +31,8 @@ export interface Proxy extends AsyncDisposable {
   set(trouble: Trouble | undefined): void;
   /** Bytes that have passed from the server since `set`. */
   passed(): number;
+  /** Bytes that have come from the client since `set`. */
+  sent(): number;
   /** How often the trouble has struck since `set`. */
   fired(): number;
 }
@@ -72,6 +76,18 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       if (atRequest !== undefined && bytes.includes(atRequest.text) && ++asked === atRequest.number) {
         fired++;
         atRequest.call();
+      }
+      const { loseRequest } = trouble;
+      if (loseRequest !== undefined && bytes.includes(loseRequest.text)) {
+        trouble = {};
+        strike();
+        if (loseRequest.instead === "request") {
+          client.resetAndDestroy();
+          return;
+        }
+        upstream.once("data", () => client.resetAndDestroy());
+        upstream.write(bytes);
+        return;
       }
       pass(client, upstream, bytes);
       if (trouble.dropAnswerAfter !== undefined && sent > trouble.dropAnswerAfter) {
@@ -123,6 +139,7 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       [passed, sent, fired, called, asked] = [0, 0, 0, false, 0];
     },
     passed: () => passed,
+    sent: () => sent,
     fired: () => fired,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();

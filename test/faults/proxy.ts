@@ -55,6 +55,8 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       });
     }
     let gone = false;
+    /** The rest of a request that is on its way still reaches the server, which would not answer else. */
+    let unheard = false;
     const strike = (): void => {
       fired++;
       gone = true;
@@ -70,6 +72,7 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       else setTimeout(write, trouble.latencyMs);
     };
     client.on("data", (bytes) => {
+      if (unheard) pass(client, upstream, bytes);
       if (gone) return;
       sent += bytes.length;
       const { atRequest } = trouble;
@@ -92,6 +95,7 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       pass(client, upstream, bytes);
       if (trouble.dropAnswerAfter !== undefined && sent > trouble.dropAnswerAfter) {
         strike();
+        unheard = true;
         // The server gets the request and answers; nobody hears it.
         upstream.once("data", () => {
           client.resetAndDestroy();

@@ -63,7 +63,7 @@ beforeAll(async () => {
     const { rows } = await lake.query(`SELECT id::INT AS id, revision::INT AS r, payload FROM "events@${version}"`, {
       maximumRows: 10_000,
     });
-    versions.push(fingerprint(rows.map((row) => `${row["id"]}|${row["r"]}|${row["payload"]}`)));
+    versions.push(fingerprint(rows.map((row) => [row["id"], row["r"], row["payload"]].join("|"))));
   }
   expect(versions[0]).not.toBe(versions[1]);
   const { target } = await begun();

@@ -6,8 +6,9 @@
     for batch in feed:                      # pyarrow.RecordBatch, one a step
         x = batch["features"]
 
-`arrays(batch)` gives NumPy arrays by name. A run that was stopped goes on at any step: `Feed(url, start=step)`. With several trainers give `rank` and `world`: the ranks
-together see exactly what one would, for every number of ranks that divides the batch.
+`arrays(batch)` gives NumPy arrays by name. A run that was stopped goes on at any step: `Feed(url, start=step)`. With several trainers
+give `rank` and `world`: the ranks together see exactly what one would, for every number of ranks that divides the batch. A connection
+that is cut, and a server that is started anew, are waited for; then the feed goes on with the step that comes next.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
+from contextlib import closing
 from typing import Any, Iterator, Optional
 from urllib.parse import urlencode, urlsplit
 
@@ -24,7 +27,7 @@ __all__ = ["Feed", "FeedError", "arrays"]
 
 
 class FeedError(Exception):
-    """The feed cannot be reached, refuses the request, or ended early."""
+    """The feed cannot be reached, refuses the request, stands still, or is another than before."""
 
 
 def arrays(batch: pa.RecordBatch) -> dict[str, Any]:
@@ -68,20 +71,25 @@ class Feed:
     rank, world      this trainer, and how many share each step
     worker, workers  every `workers`-th step from the `worker`-th on; `torch()` sets them for a DataLoader
     timeout  seconds that the server may take for a batch
+    patience seconds that the server may be away; None: 60, once it has been reached
+    order    of `info()`; None: whatever is there first. Another one is refused, because it has other samples at the same step
     """
 
     def __init__(self, url: str, start: int = 0, stop: Optional[int] = None, rank: int = 0, world: int = 1,
-                 worker: int = 0, workers: int = 1, timeout: float = 300.0) -> None:
+                 worker: int = 0, workers: int = 1, timeout: float = 300.0, patience: Optional[float] = None,
+                 order: Optional[str] = None) -> None:
         self.url, self.start, self.stop, self.timeout = url, start, stop, timeout
         self.rank, self.world, self.worker, self.workers = rank, world, worker, workers
+        self.patience, self.order = patience, order
 
     def info(self) -> dict[str, Any]:
-        """`datasets`, `columns`, `batch`, `rows`, `stepsPerEpoch`, `steps` (None: it repeats for ever)."""
-        connection, response = self._get("/v1/feed")
+        """`datasets`, `columns`, `batch`, `rows`, `stepsPerEpoch`, `steps` (None: it repeats for ever), `order`."""
         try:
-            return json.loads(response.read())
-        finally:
-            connection.close()
+            connection, response = self._get("/v1/feed")
+            with closing(connection):
+                return json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._away(error) from error
 
     def __len__(self) -> int:
         """Steps from `start` to the end, of this worker. Throws TypeError for a feed that repeats for ever."""
@@ -96,21 +104,30 @@ class Feed:
 
     def steps(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The number of each step, and its batch. `Feed(url, start=step + 1)` goes on after it."""
-        query = {"from": self.start, "rank": self.rank, "world": self.world, "worker": self.worker,
-                 "workers": self.workers}
-        if self.stop is not None:
-            query["to"] = self.stop
-        connection, response = self._get("/v1/feed/batches?" + urlencode(query))
-        step = self.start + self.worker
-        try:
-            with pa.ipc.open_stream(response) as reader:
-                for batch in reader:
-                    yield step, batch
-                    step += self.workers
-        except (pa.ArrowInvalid, OSError, http.client.HTTPException) as error:
-            raise FeedError(f"the feed at {self.url} ended early, before step {step}: {error}") from error
-        finally:
-            connection.close()
+        step, away_since = self.start + self.worker, None
+        while True:
+            query = {"from": step - self.worker, "rank": self.rank, "world": self.world, "worker": self.worker,
+                     "workers": self.workers, **({} if self.stop is None else {"to": self.stop})}
+            try:
+                connection, response = self._get("/v1/feed/batches?" + urlencode(query))
+                with closing(connection), pa.ipc.open_stream(response) as reader:
+                    end = self._check(json.loads(reader.schema.metadata[b"millrace.feed"]), step)
+                    for batch in reader:
+                        away_since = None
+                        yield step, batch
+                        step += self.workers
+                if step >= end:
+                    return
+                raise EOFError("the stream ended")
+            except socket.timeout as error:
+                raise FeedError(f"the feed at {self.url} gave nothing for {self.timeout:g} s, at step {step}: it stands "
+                                "still, or a batch takes longer than `timeout`") from error
+            except (EOFError, OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
+                away_since = away_since or time.monotonic()
+                away = time.monotonic() - away_since
+                if away >= ((0 if self.order is None else 60) if self.patience is None else self.patience):
+                    raise self._away(error, step) from error
+                time.sleep(min(0.02 + away, 1))
 
     def torch(self) -> Any:
         """A `torch.utils.data.IterableDataset` of dictionaries of tensors, with `state_dict`: for a DataLoader with
@@ -118,6 +135,19 @@ class Feed:
         from ._torch import TorchFeed
 
         return TorchFeed(self)
+
+    def _check(self, said: dict[str, Any], step: int) -> float:
+        """The step to end before."""
+        if self.order is None:
+            self.order = said["order"]
+        if self.order != said["order"]:
+            raise FeedError(f"the feed at {self.url} has another order than before, at step {step}: another version, seed, "
+                            "batch or columns are served; serve the old ones, or make a new `Feed` if this is meant")
+        return min([float("inf"), *(end for end in (self.stop, said["steps"]) if end is not None)])
+
+    def _away(self, error: Exception, step: Optional[int] = None) -> FeedError:
+        at = "" if step is None else f", at step {step}"
+        return FeedError(f"the feed at {self.url} cannot be reached{at}: {error}; is `millrace feed` running?")
 
     def _get(self, path: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection: http.client.HTTPConnection
@@ -129,15 +159,16 @@ class Feed:
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-        except OSError as error:
-            connection.close()
-            raise FeedError(f"the feed at {self.url} cannot be reached: {error}; is `millrace feed` running?") from error
-        if response.status != 200:
+            if response.status == 200:
+                return connection, response
             said = response.read()
+        except BaseException:
             connection.close()
-            try:
-                refusal = json.loads(said)
-                raise FeedError(f"{refusal['message']} ({refusal.get('hint') or refusal['code']})")
-            except (ValueError, KeyError):
-                raise FeedError(f"the feed at {self.url} answered {response.status}") from None
-        return connection, response
+            raise
+        connection.close()
+        try:
+            refusal = json.loads(said)
+            message = f"{refusal['message']} ({refusal.get('hint') or refusal['code']})"
+        except (ValueError, KeyError):
+            message = f"the feed at {self.url} answered {response.status}"
+        raise FeedError(message)

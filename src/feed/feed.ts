@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { MillraceError, throwIfAborted, type Column } from "../core/index.ts";
 import type { Engine } from "../engine/index.ts";
 import type { FeedBatch } from "./batch.ts";
@@ -71,6 +72,8 @@ export interface Feed extends AsyncDisposable {
   readonly listLengths: ReadonlyMap<string, number>;
   /** Columns of images: samples of a byte, height × width × channels or channels × height × width. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** Hexadecimal; the same where all that decides what a step holds is: versions and their content, columns, seed, batch, shuffle. */
+  readonly order: string;
   /** Columns without a null in any batch. */
   readonly present: ReadonlySet<string>;
   /** Samples of an epoch. */
@@ -100,6 +103,12 @@ export async function openFeed(
   const [first] = opened;
   if (first === undefined) throw new MillraceError("usage", "a feed needs a dataset");
   for (const other of opened) assertSameColumns(first, other);
+  const how = {
+    seed: options.seed ?? 0,
+    batch: batchSize,
+    shuffle: options.shuffle ?? { kind: "global" },
+    dropLast: options.dropLast ?? true,
+  };
   const order = feedOrder(
     opened.map(({ cache: { rows, weights }, identity, weight }) => ({
       rows,
@@ -107,13 +116,7 @@ export async function openFeed(
       ...(weight === undefined ? {} : { weight }),
       ...(weights === undefined ? {} : { weights }),
     })),
-    {
-      seed: options.seed ?? 0,
-      batch: batchSize,
-      shuffle: options.shuffle ?? { kind: "global" },
-      dropLast: options.dropLast ?? true,
-      epochs: options.epochs ?? 1,
-    },
+    { ...how, epochs: options.epochs ?? 1 },
   );
 
   const read = async (step: number, rank = 0, world = 1): Promise<FeedBatch> => {
@@ -141,6 +144,7 @@ export async function openFeed(
     columns: batchColumns(first),
     listLengths: listLengths(opened),
     shapes: shapesOf(first),
+    order: digestOf([opened.map(({ content, weight }) => [content, weight ?? null]), how]),
     present: presentColumns(opened),
     rows: order.samplesPerEpoch,
     batchSize,
@@ -154,6 +158,10 @@ export async function openFeed(
     },
   };
 }
+
+/** Of a list that is the same as text where what it says is the same. */
+const digestOf = (parts: readonly unknown[]): string =>
+  createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
 
 /** Places in a column of a batch are 32-bit integers, as Arrow has it. */
 function assertFits(column: string, { width, height, channels }: Required<ImageOptions>, batch: number): void {

@@ -32,7 +32,11 @@ export interface FeedDescription {
   stepsPerEpoch: number;
   /** Null: it repeats for ever. */
   steps: number | null;
+  /** Another one: what a client was told about steps no longer holds. */
+  order: string;
 }
+
+const stepsOf = ({ steps }: Feed): number | null => (Number.isFinite(steps) ? steps : null);
 
 /**
  * Serves a feed to any number of clients:
@@ -40,10 +44,12 @@ export interface FeedDescription {
  *     GET /v1/feed                                              what it is, JSON
  *     GET /v1/feed/batches?from=&to=&rank=&world=&worker=&workers=   an Arrow IPC stream, a record batch a step
  *
- * A client that reads slowly slows down its own stream and nothing else. Nothing is kept of a client, so there is nothing to clean up.
+ * The metadata of the stream's schema say in `millrace.feed` which order it is, and how many steps there are: a client that was cut off goes on
+ * where it was, and knows whether a stream is complete. A client that reads slowly slows down its own stream and nothing else. Nothing is kept of a client, so there is nothing to clean up.
  */
 export async function serveFeed(feed: Feed, options: ServeOptions = {}): Promise<FeedServer> {
-  const metadata = { "millrace.feed": JSON.stringify(feed.datasets) };
+  const { datasets, order } = feed;
+  const metadata = { "millrace.feed": JSON.stringify({ order, steps: stepsOf(feed), datasets }) };
   const schema = feedSchema(feed.columns, feed, metadata);
   const server = createServer((request, response) => {
     handle(feed, schema, request, response).catch((error: unknown) => fail(response, error));
@@ -104,7 +110,7 @@ function assertHost(request: IncomingMessage): void {
 }
 
 function describe(feed: Feed, response: ServerResponse): void {
-  const { datasets, columns, batchSize, rows, stepsPerEpoch, steps } = feed;
+  const { datasets, columns, batchSize, rows, stepsPerEpoch, order } = feed;
   const description: FeedDescription = {
     datasets,
     columns: columns.map(({ name, type }) => {
@@ -114,7 +120,8 @@ function describe(feed: Feed, response: ServerResponse): void {
     batch: batchSize,
     rows,
     stepsPerEpoch,
-    steps: Number.isFinite(steps) ? steps : null,
+    steps: stepsOf(feed),
+    order,
   };
   response.writeHead(200, { "content-type": "application/json" });
   response.end(JSON.stringify(description));
@@ -142,19 +149,23 @@ async function stream(feed: Feed, schema: Schema, url: URL, response: ServerResp
   const to = number("to");
   const gone = new AbortController();
   response.once("close", () => gone.abort());
+  const reading = { from, rank, world, worker, workers, ...(to === undefined ? {} : { to }) };
+  const batches = feed.batches({ ...reading, signal: gone.signal })[Symbol.asyncIterator]();
+  // Before anything is said: what is wrong cannot be said in the middle of a stream, but when the client comes back for this step.
+  let next = await batches.next();
   response.writeHead(200, { "content-type": "application/vnd.apache.arrow.stream" });
   const writer = new RecordBatchStreamWriter({ autoDestroy: false });
   const sink = new ArrowChunks();
   writer.reset(sink, schema);
-  const reading = { from, rank, world, worker, workers, ...(to === undefined ? {} : { to }) };
   // One batch is made while the one before is on its way.
   let sent = Promise.resolve();
-  for await (const batch of feed.batches({ ...reading, signal: gone.signal })) {
-    writer.write(toRecordBatch(schema, batch));
+  while (next.done !== true) {
+    writer.write(toRecordBatch(schema, next.value));
     const chunks = sink.take();
     await sent;
     if (gone.signal.aborted) return;
     sent = send(response, chunks, gone.signal);
+    next = await batches.next();
   }
   await sent;
   if (gone.signal.aborted) return;

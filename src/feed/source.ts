@@ -29,6 +29,8 @@ export interface OpenSource {
   /** Anew, because it is damaged. */
   remake(): Promise<RowCache>;
   identity: string;
+  /** All that decides what its rows are: `identity`, content of the files, columns, images, weights. */
+  content: string;
   weight?: number;
 }
 
@@ -113,9 +115,10 @@ export async function openSource(
     ...(reader === undefined ? [] : [JSON.stringify([...images]), options.onBad ?? "error", await decoderVersion()]),
     ...(options.weights === undefined ? [] : [`weights ${options.weights}`]),
   ];
+  const cacheIdentity = cached.join(" ");
   const subject: CacheSubject = {
     dataset: dataset.name,
-    identity: cached.join(" "),
+    identity: cacheIdentity,
     columns: columns.map((column) => (images.has(column.name) ? { ...column, type: "binary" } : column)),
     selects,
     ...(reader && {
@@ -132,6 +135,7 @@ export async function openSource(
     cache: await open(false),
     remake: () => open(true),
     identity,
+    content: JSON.stringify([cacheIdentity, columns.map(({ name, type }) => [name, type])]),
     ...(weight === undefined ? {} : { weight }),
   };
   if (source.cache.rows === 0) {

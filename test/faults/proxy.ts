@@ -10,6 +10,8 @@ export interface Trouble {
   before?: Uint8Array;
   /** Only one connection is concerned; then the network works again. */
   once?: boolean;
+  /** What comes when a connection was ended; bytes are counted anew. */
+  next?: () => Trouble | undefined;
   /** How it ends: an orderly end, or a reset. Default `end`. */
   by?: "end" | "reset";
   /** After so many bytes from the server nothing more comes, and the connection stays open. */
@@ -112,7 +114,7 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
     };
     upstream.on("data", (bytes) => {
       if (gone) return;
-      const { silentAfter, by, once } = trouble;
+      const { silentAfter, by, once, next } = trouble;
       const limit = Math.min(cutIn(bytes), silentAfter ?? Number.POSITIVE_INFINITY);
       const part = bytes.subarray(0, Math.max(0, limit - passed));
       passed += part.length;
@@ -125,6 +127,7 @@ export async function startProxy(port: number, host = "127.0.0.1"): Promise<Prox
       if (part.length === bytes.length) return;
       strike();
       if (once) trouble = {};
+      if (next !== undefined) [trouble, passed, called] = [next() ?? {}, 0, false];
       if (silentAfter !== undefined && limit === silentAfter) return;
       if (by === "reset") client.resetAndDestroy();
       else client.end();

@@ -1,147 +1,119 @@
-import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdtemp, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { promisify } from "node:util";
+import sharp from "sharp";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { serveFeed, type FeedServer } from "../../src/feed/serve.ts";
 import type { Feed, Lake } from "../../src/pipeline/index.ts";
 import { seeded } from "../faults/random.ts";
-import { soak } from "../faults/trust.ts";
+import { recordFault, soak } from "../faults/trust.ts";
 import { makePlace, published, rowsOf, type Place } from "../pipeline/place.ts";
 import { runPython, type PythonEnvironment } from "../services/python.ts";
 import { torchEnvironment } from "../services/torch.ts";
-
-/** The ranks of one life of a training loop, and where they are killed; without a step they go to the end. */
-interface Life {
-  world: number;
-  workers: number;
-  stop?: number;
-  phase?: "taken" | "trained" | "saved";
-}
-
-interface Line {
-  life: number;
-  rank: number;
-  step: number;
-  ids: Buffer;
-}
+import { idsOf, killsIn, livesOf, train, violationsOf, type Course, type Life, type Loader } from "./torch/training.ts";
 
 const random = seeded("training loops");
 const variables = { PYTHONPATH: resolve("python") };
+const side = 6;
+const opened = new AsyncDisposableStack();
 let place: Place;
 let lake: Lake;
-let feed: Feed;
-let server: FeedServer;
 let python: PythonEnvironment;
-/** Ids of each step, as one trainer sees them. */
-let whole: Buffer[];
+
+/** A feed that is served, and its ids step by step. */
+interface Served extends Course {
+  feed: Feed;
+  whole: Buffer[];
+}
+const kinds = ["rows", "images", "rows by weight", "mixed datasets"] as const;
+const served: Partial<Record<(typeof kinds)[number], Served>> = {};
 
 beforeAll(async () => {
   python = await torchEnvironment();
-  place = await makePlace();
+  place = opened.use(await makePlace());
   await using engine = await place.engine();
-  await engine.export(
-    `SELECT i AS id, [sin(i)::DOUBLE, cos(i)::DOUBLE, (i % 10)::DOUBLE] AS x, (sin(i) > 0)::INTEGER AS y,
-       CASE WHEN i % 3 > 0 THEN i::FLOAT END AS gaps, CASE WHEN i % 700 > 0 THEN i END AS few, i % 2 = 0 AS even, 'n' || i AS name
-     FROM range(1500) t(i)`,
-    join(place.folder, "t.parquet"),
-    "FORMAT parquet",
-  );
-  lake = await place.open({ t: { from: { path: "t.parquet" }, split: { train: 0.8, test: 0.2, key: "id", seed: 1 } } });
-  await published(lake.run("t"));
-  feed = await lake.feed("t", { split: "train", batch: 36, seed: 7, dropLast: false });
-  server = await serveFeed(feed);
-  whole = [];
-  for await (const batch of feed) whole.push(Buffer.from(batch.columns[0]!.values.buffer));
-}, 600_000);
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-  await feed[Symbol.asyncDispose]();
-  await lake[Symbol.asyncDispose]();
-  await place[Symbol.asyncDispose]();
-});
-
-/** Lives that are killed at so many random steps, each later than the one before, and one that goes to the end. */
-function lives(kills: number, form: () => { world: number; workers: number }): Life[] {
-  const steps = random.sample([...whole.keys()], kills);
-  expect(steps).toHaveLength(kills);
-  const killed = steps.map((stop): Life => {
-    // What is saved is the step before: at the first there is none.
-    const phase = random.pick(stop === 0 ? (["taken", "trained"] as const) : (["taken", "trained", "saved"] as const));
-    return { ...form(), stop, phase };
+  const items = `i AS id, [sin(i)::DOUBLE, cos(i)::DOUBLE, (i % 10)::DOUBLE] AS x, (sin(i) > 0)::INTEGER AS y,
+    CASE WHEN i % 3 > 0 THEN i::FLOAT END AS gaps, CASE WHEN i % 700 > 0 THEN i END AS few, i % 2 = 0 AS even, 'n' || i AS name`;
+  const write = (sql: string, name: string): Promise<unknown> =>
+    engine.export(sql, join(place.folder, name), "FORMAT parquet");
+  await write(`SELECT ${items} FROM range(1500) t(i)`, "t.parquet");
+  await write(`SELECT ${items}, (i % 5)::DOUBLE AS weight FROM range(600, 1100) t(i)`, "u.parquet");
+  const pictures = Array.from({ length: 300 }, async (_, i) => {
+    const samples = Uint8Array.from({ length: side * side * 3 }, (_, at) => (i * 31 + at * 7) % 256);
+    const png = await sharp(samples, { raw: { width: side, height: side, channels: 3 } })
+      .png()
+      .toBuffer();
+    return `(${i}, ${Number(samples[0]! > 127)}, '${png.toString("hex")}')`;
   });
-  return [...killed, form()];
+  const values = (await Promise.all(pictures)).join(", ");
+  await write(`SELECT i::BIGINT AS id, y, unhex(h) AS photo FROM (VALUES ${values}) t(i, y, h)`, "photos.parquet");
+  const split = { train: 0.8, test: 0.2, key: "id", seed: 1 };
+  lake = opened.use(
+    await place.open({
+      t: { from: { path: "t.parquet" }, split },
+      u: { from: { path: "u.parquet" } },
+      photos: { from: { path: "photos.parquet" } },
+    }),
+  );
+  for (const flow of ["t", "u", "photos"]) await published(lake.run(flow));
+  const same = { seed: 7, dropLast: false };
+  const columns = ["id", "x", "y"];
+  const serve = async (kind: (typeof kinds)[number], feed: Feed, features: Course["features"]): Promise<void> => {
+    const server: FeedServer = await serveFeed(opened.use(feed));
+    opened.use(server);
+    served[kind] = { feed, url: server.url, features, whole: await idsOf(feed) };
+  };
+  await serve("rows", await lake.feed("t", { ...same, split: "train", batch: 36 }), ["x", 3]);
+  const images = { photo: { width: side, height: side } };
+  await serve("images", await lake.feed("photos", { ...same, batch: 12, images }), ["photo", side * side * 3]);
+  const drawn = { ...same, batch: 12, columns, weights: "weight", epochs: 2 };
+  await serve("rows by weight", await lake.feed("u", drawn), ["x", 3]);
+  const mixed = [
+    { dataset: "t", weight: 1 },
+    { dataset: "u", weight: 2 },
+  ];
+  await serve("mixed datasets", await lake.feed(mixed, { ...same, batch: 60, columns }), ["x", 3]);
+}, 600_000);
+afterAll(() => opened.disposeAsync());
+
+/** Trains with these kills; writes down what came of it, and asserts that each life saw exactly what was left. */
+async function go(kind: (typeof kinds)[number], plan: readonly Life[], loader: Loader): Promise<string[]> {
+  const { whole, ...course } = served[kind]!;
+  const { lines, weights } = await train(
+    python,
+    place.folder,
+    { url: course.url, features: course.features },
+    plan,
+    loader,
+  );
+  const violations = violationsOf(lines, plan, whole);
+  recordFault({
+    area: "Kills of whole runs",
+    component: `training loop in PyTorch, feed of ${kind}`,
+    fault: "SIGKILL of all ranks at a random step, then other ranks and workers",
+    fired: killsIn(plan),
+    violations: violations.length,
+  });
+  expect(violations).toEqual([]);
+  return weights;
 }
 
-/** Trains; asserts that every kill was one, and gives what each rank saw, and the weights that each rank of the last life ended with. */
-async function train(plan: Life[], loader: "plain" | "stateful"): Promise<{ lines: Line[]; weights: string[] }> {
-  const folder = await mkdtemp(join(place.folder, "training-"));
-  const { stdout } = await promisify(execFile)(
-    python.python,
-    [resolve("test/feed/torch/train.py"), JSON.stringify({ url: server.url, folder, loader, lives: plan })],
-    { env: { ...process.env, ...variables }, maxBuffer: 1 << 26 },
-  );
-  const ends = stdout
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as unknown);
-  expect(ends, await readFile(join(folder, "errors"), "utf8")).toEqual(
-    plan.map(({ stop, world }) => Array(world).fill(stop === undefined ? 0 : "signal 9")),
-  );
-  const lines = (await readFile(join(folder, "log"), "utf8"))
-    .trim()
-    .split("\n")
-    .map((line): Line => {
-      const [life, rank, step, ids = ""] = line.split(" ");
-      return { life: Number(life), rank: Number(rank), step: Number(step), ids: Buffer.from(ids, "hex") };
-    });
-  const last = plan.at(-1)!;
-  const weights = await Promise.all(
-    Array.from({ length: last.world }, (_, rank) => readFile(join(folder, `rank${rank}.weights`), "utf8")),
-  );
-  return { lines, weights };
-}
+test.each(kinds)(
+  "%s: killed at random steps, each life with other ranks and workers: exactly the samples that are left, in the same order",
+  { timeout: 300_000 },
+  async (kind) => {
+    const { whole } = served[kind]!;
+    const kills = soak || kind === "rows" ? 20 : 3;
+    const form = (): Life => ({ world: random.between(1, 4), workers: random.between(0, 4) });
+    await go(kind, livesOf(random, whole.length, kills, form), "plain");
+  },
+);
 
-const sha256 = (parts: readonly Uint8Array[]): string => {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest("hex");
-};
-
-/** Each life saw exactly the steps that were left, all ranks together what one would; nothing twice, nothing missing. */
-async function expectExact(lines: readonly Line[], plan: readonly Life[]): Promise<void> {
-  const stream: Buffer[] = [];
-  let start = 0;
-  for (const [number, { world, stop, phase }] of plan.entries()) {
-    // A step that the model learned from and that was not saved is done again by the next life, from the saved model.
-    const end = stop === undefined ? whole.length : phase === "trained" ? stop + 1 : stop;
-    const ranks = Array.from({ length: world }, (_, rank) =>
-      lines.filter((line) => line.life === number && line.rank === rank),
-    );
-    const steps = Array.from({ length: end - start }, (_, index) => start + index);
-    for (const seen of ranks) expect(seen.map(({ step }) => step)).toEqual(steps);
-    for (const [index, step] of steps.entries()) stream[step] = Buffer.concat(ranks.map((seen) => seen[index]!.ids));
-    expect(sha256(steps.map((step) => stream[step]!))).toBe(sha256(whole.slice(start, end)));
-    start = stop ?? whole.length;
-  }
-  expect(sha256(stream)).toBe(sha256(whole));
-  const all = Buffer.concat(stream);
+test("all steps together are the split, each row of it once", async () => {
+  const all = Buffer.concat(served.rows!.whole);
   const ids = new BigInt64Array(all.buffer.slice(all.byteOffset, all.byteOffset + all.length));
   const split = await rowsOf(lake, "select id from t where split = 'train' order by id");
   // As many as the split has, and all of it: so no two ranks had the same sample.
   expect([...ids].map(Number).toSorted((a, b) => a - b)).toEqual(split.flat());
-}
-
-test(
-  "20 kills at random steps, each life with other ranks and workers: exactly the samples that are left, in the same order",
-  { timeout: 300_000 },
-  async () => {
-    const plan = lives(20, () => ({ world: random.between(1, 4), workers: random.between(0, 4) }));
-    const { lines } = await train(plan, "plain");
-    await expectExact(lines, plan);
-  },
-);
+});
 
 const matrix = [1, 2, 3, 4].flatMap((world) => [0, 1, 2, 3, 4].map((workers) => [world, workers] as const));
 const sample = [
@@ -153,12 +125,11 @@ test.each(soak ? matrix : sample)(
   "%i ranks, %i workers: killed and gone on, the weights are those of a loop that nobody disturbed, also with a StatefulDataLoader",
   { timeout: 600_000 },
   async (world, workers) => {
-    const calm = await train([{ world, workers: 0 }], "plain");
+    const { whole, url, features } = served.rows!;
+    const calm = await train(python, place.folder, { url, features }, [{ world, workers: 0 }], "plain");
     for (const loader of ["plain", "stateful"] as const) {
-      const plan = lives(soak ? 20 : 2, () => ({ world, workers }));
-      const { lines, weights } = await train(plan, loader);
-      await expectExact(lines, plan);
-      expect(weights).toEqual(calm.weights);
+      const plan = livesOf(random, whole.length, soak ? 20 : 2, () => ({ world, workers }));
+      expect(await go("rows", plan, loader)).toEqual(calm.weights);
     }
   },
 );
@@ -182,7 +153,7 @@ for workers in (0, 2):
     first, second = [[batch["id"].tolist() for batch in loader] for _ in range(2)]
     print(first == second == [batch["id"].to_pylist() for batch in feed])
 `,
-    [server.url],
+    [served.rows!.url],
     variables,
   );
   expect(printed.trim().split("\n")).toEqual([

@@ -1,6 +1,6 @@
 """Trains a small model from a feed, as ranks of their own, and kills them where the plan says.
 
-argv[1]: the plan as JSON: url, folder, loader ("plain" or "stateful"), lives: [{world, workers, stop, phase}].
+argv[1]: the plan as JSON: url, folder, loader ("plain" or "stateful"), features: [column, numbers a row], lives: [{world, workers, stop, phase}].
 Each life forks `world` ranks, which go on at their checkpoint; at step `stop` each sends itself SIGKILL: when it has the batch ("taken"),
 when the model has learned from it ("trained"), or when the checkpoint of the step before is written ("saved"). Without `stop` they end.
 Prints a JSON line a life: how its ranks ended. Each rank appends to `log`: life, rank, step, its ids in hexadecimal; what it says
@@ -46,7 +46,8 @@ def checkpoint_of(rank):
 
 def train(number, rank, life, checkpoint):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    features, width = plan["features"]
+    model = torch.nn.Sequential(torch.nn.Linear(width, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     own = os.path.join(plan["folder"], f"rank{rank}")
     if "model" in checkpoint:
@@ -63,7 +64,7 @@ def train(number, rank, life, checkpoint):
         die("taken")
         if len(batch["id"]) > 0:
             optimizer.zero_grad()
-            predicted = model(batch["x"].float()).squeeze(1)
+            predicted = model(batch[features].float().flatten(1)).squeeze(1)
             torch.nn.functional.binary_cross_entropy_with_logits(predicted, batch["y"].float()).backward()
             optimizer.step()
         os.write(log, f"{number} {rank} {step} {batch['id'].numpy().astype('<i8').tobytes().hex()}\n".encode())

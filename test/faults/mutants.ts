@@ -135,6 +135,11 @@ export const mutants = {
     edits: [["}, milliseconds);", "}, milliseconds * 1000);"]],
     without: "a PostgreSQL server that takes nothing of a copy is noticed",
   },
+  "order-unsaid": {
+    file: "feed/feed.ts",
+    edits: [["order: digestOf([opened.map(", "order: digestOf([0] ?? [opened.map("]],
+    without: "a feed says which order it has, so that no client goes on in another",
+  },
   "gc-ignores-runs": {
     file: "pipeline/index.ts",
     edits: [["protect: (path) => belongsToRun(path) ||", "protect: (path) => belongsToRun(path) === undefined ||"]],

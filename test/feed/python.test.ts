@@ -99,10 +99,8 @@ function train(script: string, log: string, world: number, workers: number, afte
 }
 
 test.each([
-  [1, 1],
   [2, 2],
   [3, 1],
-  [4, 4],
 ])(
   "a training loop that is killed again and again sees what an undisturbed one sees (%i ranks, %i workers)",
   { timeout: 120_000 },
@@ -111,7 +109,7 @@ test.each([
     await writeFile(script, trainer);
     const log = join(place.folder, `log-${world}-${workers}`);
     let kills = 0;
-    for (; kills < 5; kills++) expect(await train(script, log, world, workers, 3 + kills * 4)).toBe("SIGKILL");
+    for (; kills < 2; kills++) expect(await train(script, log, world, workers, 3 + kills * 4)).toBe("SIGKILL");
     expect(await train(script, log, world, workers, 0)).toBe("DONE");
     const hash = createHash("sha256");
     const steps: number[] = [];

@@ -27,12 +27,12 @@ def loader_of(checkpoint, rank, life):
     if plan["loader"] == "stateful":
         from torchdata.stateful_dataloader import StatefulDataLoader
 
-        dataset = Feed(plan["url"], rank=rank, world=life["world"]).torch()
+        dataset = Feed(plan["url"], rank=rank, world=life["world"], patience=60).torch()
         loader = StatefulDataLoader(dataset, batch_size=None, num_workers=life["workers"])
         if checkpoint["loader"] is not None:
             loader.load_state_dict(checkpoint["loader"])
         return loader
-    dataset = Feed(plan["url"], rank=rank, world=life["world"]).torch()
+    dataset = Feed(plan["url"], rank=rank, world=life["world"], patience=60).torch()
     dataset.load_state_dict({"step": checkpoint["step"]})
     return DataLoader(dataset, batch_size=None, num_workers=life["workers"])
 

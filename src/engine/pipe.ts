@@ -55,12 +55,14 @@ async function pipeThrough<T>(
   signal?.addEventListener("abort", stop);
   let failure: { error: unknown } | undefined;
   let bytes = 0;
+  let settled = false;
 
   const write = async (): Promise<void> => {
-    const pipe = await openWriter(path, isOver);
+    // After an abort too: a query that comes to its pipe only then would wait there for ever.
+    const pipe = await openWriter(path, { isNeeded: () => !settled, isOver });
     if (pipe === undefined) return;
     try {
-      for (;;) {
+      while (!isOver()) {
         const next = await orStopped(iterator.next());
         if (next === "stopped" || next.done) break;
         if ((await orStopped(pipe.write(next.value))) === "stopped") break;
@@ -78,7 +80,9 @@ async function pipeThrough<T>(
   try {
     const writing = write();
     try {
-      const result = await query(path);
+      const result = await query(path).finally(() => {
+        settled = true;
+      });
       stop();
       await writing;
       if (failure) throw failure.error;
@@ -129,13 +133,16 @@ interface PipeWriter {
 }
 
 /**
- * Opens the writing end once somebody has opened the other; undefined when it is over before. Never blocks a thread: an open
+ * Opens the writing end once somebody has opened the other; undefined when nobody will any more. Never blocks a thread: an open
  * that waits, or a write to a full pipe, would hold one that the reading query may need.
  */
-async function openWriter(path: string, isOver: () => boolean): Promise<PipeWriter | undefined> {
+async function openWriter(
+  path: string,
+  { isNeeded, isOver }: { isNeeded: () => boolean; isOver: () => boolean },
+): Promise<PipeWriter | undefined> {
   let descriptor: number;
   for (let waited = 1; ; waited = Math.min(waited * 2, 20)) {
-    if (isOver()) return undefined;
+    if (!isNeeded()) return undefined;
     try {
       descriptor = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
       break;

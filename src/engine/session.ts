@@ -41,9 +41,15 @@ export async function openSession(options: EngineOptions): Promise<Session> {
       const mine = current;
       const database = await mine;
       const connection = database.idle.pop() ?? (await connect(database));
-      const interrupt = (): void => connection.interrupt();
+      // Again and again: what comes between two statements of the action, or before the first, is lost.
+      let interrupting: NodeJS.Timeout | undefined;
+      const interrupt = (): void => {
+        connection.interrupt();
+        interrupting ??= setInterval(interrupt, 50);
+      };
       signal?.addEventListener("abort", interrupt);
       try {
+        throwIfAborted(signal);
         return await action(connection);
       } catch (error) {
         throwIfAborted(signal);
@@ -52,6 +58,7 @@ export async function openSession(options: EngineOptions): Promise<Session> {
         throw engineError(error);
       } finally {
         signal?.removeEventListener("abort", interrupt);
+        clearInterval(interrupting);
         database.idle.push(connection);
       }
     },

@@ -62,7 +62,7 @@ test(
   { timeout: 600_000 },
   () =>
     inScratch(async (folder) => {
-      const [rows, cap] = soak ? [5_000_000, 800] : [3_000_000, 500];
+      const [rows, cap] = soak ? [5_000_000, 800] : [3_500_000, 600];
       mkdirSync(join(folder, "in"));
       const csv = join(folder, "in/big.csv");
       await writeCsv(csv, rows);

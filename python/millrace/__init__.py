@@ -84,12 +84,14 @@ class Feed:
 
     def info(self) -> dict[str, Any]:
         """`datasets`, `columns`, `batch`, `rows`, `stepsPerEpoch`, `steps` (None: it repeats for ever), `order`."""
-        try:
-            connection, response = self._get("/v1/feed")
-            with closing(connection):
-                return json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._away(error) from error
+        away_since = None
+        while True:
+            try:
+                connection, response = self._get("/v1/feed")
+                with closing(connection):
+                    return json.loads(response.read())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                away_since = self._wait(error, away_since)
 
     def __len__(self) -> int:
         """Steps from `start` to the end, of this worker. Throws TypeError for a feed that repeats for ever."""
@@ -123,11 +125,7 @@ class Feed:
                 raise FeedError(f"the feed at {self.url} gave nothing for {self.timeout:g} s, at step {step}: it stands "
                                 "still, or a batch takes longer than `timeout`") from error
             except (EOFError, OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
-                away_since = away_since or time.monotonic()
-                away = time.monotonic() - away_since
-                if away >= ((0 if self.order is None else 60) if self.patience is None else self.patience):
-                    raise self._away(error, step) from error
-                time.sleep(min(0.02 + away, 1))
+                away_since = self._wait(error, away_since, step)
 
     def torch(self) -> Any:
         """A `torch.utils.data.IterableDataset` of dictionaries of tensors, with `state_dict`: for a DataLoader with
@@ -145,9 +143,15 @@ class Feed:
                             "batch or columns are served; serve the old ones, or make a new `Feed` if this is meant")
         return min([float("inf"), *(end for end in (self.stop, said["steps"]) if end is not None)])
 
-    def _away(self, error: Exception, step: Optional[int] = None) -> FeedError:
-        at = "" if step is None else f", at step {step}"
-        return FeedError(f"the feed at {self.url} cannot be reached{at}: {error}; is `millrace feed` running?")
+    def _wait(self, error: Exception, since: Optional[float], step: Optional[int] = None) -> float:
+        """Sleeps, unless patience is at its end. Gives since when the server is away: `since`, or now."""
+        since = since or time.monotonic()
+        away = time.monotonic() - since
+        if away >= ((0 if self.order is None else 60) if self.patience is None else self.patience):
+            at = "" if step is None else f", at step {step}"
+            raise FeedError(f"the feed at {self.url} cannot be reached{at}: {error}; is `millrace feed` running?") from error
+        time.sleep(min(0.02 + away, 1))
+        return since
 
     def _get(self, path: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection: http.client.HTTPConnection

@@ -8,8 +8,10 @@ import { openPlace, type Place } from "../support/flows.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const data = join(root, "node_modules/vega-datasets/data");
-const examples = (await readdir(join(root, "examples"))).filter((name) =>
-  existsSync(join(root, "examples", name, "millrace.yaml")),
+// Those that train a model: `training-examples.test.ts`.
+const examples = (await readdir(join(root, "examples"))).filter(
+  (name) =>
+    existsSync(join(root, "examples", name, "millrace.yaml")) && !existsSync(join(root, "examples", name, "train.py")),
 );
 
 /** Lays the data of an example into its folder, as its program does. */

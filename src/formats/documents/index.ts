@@ -49,7 +49,7 @@ export default defineFormat({
   examples: [
     {
       title: "The pages of a folder of contracts",
-      yaml: "flows:\n  contracts:\n    from: { path: contracts/**/*, format: documents }\n    checks:\n      - { check: sql, sql: 'not needs_ocr', on_fail: warn }",
+      yaml: "flows:\n  contracts:\n    from: { path: contracts/**/*, format: documents }\n    checks:\n      - { check: sql, expression: 'not needs_ocr', on_fail: warn }",
     },
     {
       title: "Chunks for retrieval",

@@ -1,7 +1,7 @@
-/** `npm run bench -- files|database|commit|parallel|object-store|export|feed|feed-images`. Peers are installed by `bench/peers/setup.sh`. */
+const names = ["files", "database", "commit", "parallel", "object-store", "export", "feed", "feed-images", "lookup"];
 const name = process.argv[2] ?? "";
-if (!["files", "database", "commit", "parallel", "object-store", "export", "feed", "feed-images"].includes(name)) {
-  console.error("usage: npm run bench -- files|database|commit|parallel|object-store|export|feed|feed-images");
+if (!names.includes(name)) {
+  console.error(`usage: npm run bench -- ${names.join("|")}; peers are installed by bench/peers/setup.sh`);
   process.exit(2);
 }
 await import(`./${name}.ts`);

@@ -15,3 +15,7 @@ python3 -m venv .cache/bench-feed
   brotli catalogue python-snappy tqdm xxhash zstd
 # MosaicML's package asks for every cloud and for transformers, which its reading of local files does not use.
 .cache/bench-feed/bin/pip install -q --no-deps mosaicml-streaming==0.13.0 torchvision==0.29.2
+
+# Feast's server, beside `bench/lookup.ts`; Redis comes with the system.
+python3 -m venv .cache/bench-feast
+.cache/bench-feast/bin/pip install -q "feast[redis]"

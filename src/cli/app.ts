@@ -392,6 +392,32 @@ export const routes = buildRouteMap({
         ].join("\n"),
       },
     }),
+    transform: buildCommand({
+      loader: () => import("./commands/transform.ts"),
+      parameters: {
+        flags: globalFlags,
+        positional: {
+          kind: "tuple",
+          parameters: [
+            argument("dataset", `${reference}; the one whose transform it is`),
+            optionalArgument("file", "Rows as NDJSON (default: standard input)"),
+          ],
+        },
+      },
+      docs: {
+        brief: "Apply the transform of a dataset to rows that are not in it, such as those that a model is asked about",
+        fullDescription: [
+          "Reads one JSON object a line and prints what the transform of the version makes of each, one JSON object a line:",
+          "",
+          "  echo '{\"km\": 3.2}' | millrace transform trips@gold",
+          "  millrace transform trips requests.ndjson",
+          "",
+          "It is the transform that made the version, whatever the configuration says now. Lines that do not fit are named on",
+          "standard error, and end the command with an error once the others are through. Checks are not applied.",
+          "`millrace lookup --serve` answers the same over HTTP: POST /v1/transform/NAME.",
+        ].join("\n"),
+      },
+    }),
     schema: buildCommand({
       loader: () => import("./commands/schema.ts"),
       parameters: { flags: globalFlags },

@@ -39,7 +39,10 @@ export interface PublishReport {
   rows: number;
 }
 
-/** A value as a lookup gives it: 64-bit integers are `bigint`; decimals, dates and times are exact text; null stays null. */
+/**
+ * A value as a lookup gives it, from an index and from every copy alike: 64-bit integers are `bigint`; decimals are exact text; dates and times
+ * are ISO 8601 text, those with a zone in UTC (see `momentText`); maps are objects, whose keys are text; null stays null.
+ */
 export type LookupValue =
   | string
   | number

@@ -120,18 +120,19 @@ export async function tolerantTable(
   const bad = ["NOT valid", ...conversions.map(({ name, value }) => `(${name} IS NOT NULL AND ${value} IS NULL)`)].join(
     " OR ",
   );
-  const reasons = conversions.map(({ column, name, value }) => {
-    const problem = sqlString(
-      `\`${column.name}\` is not a ${typeof column.type === "string" ? column.type : column.type.type}: `,
-    );
-    return `CASE WHEN ${name} IS NOT NULL AND ${value} IS NULL THEN ${problem} || substr(${name}, 1, 80) END`;
-  });
-  const reason = `CASE WHEN valid THEN concat_ws('; ', ${reasons.join(", ")}) ELSE 'the line is not JSON' END`;
+  const reason = `CASE WHEN valid THEN concat_ws('; ', ${conversions.map(misfit).join(", ")}) ELSE 'the line is not JSON' END`;
   return {
     good: `(SELECT ${conversions.map(({ name, value }) => `${value} AS ${name}`).join(", ")} FROM ${table} WHERE NOT (${bad}))`,
     rejected: `(SELECT ${reason} AS reason, 'record ' || record_number AS origin, record_text AS record FROM ${table} WHERE ${bad})`,
     drop: `DROP TABLE ${table}`,
   };
+}
+
+/** Why the text `name` of a column does not fit; null where it does. `value` is what `converted` makes of it. */
+export function misfit({ column, name, value }: { column: Column; name: Sql; value: Sql }): Sql {
+  const type = typeof column.type === "string" ? column.type : column.type.type;
+  const problem = sqlString(`\`${column.name}\` is not a ${type}: `);
+  return `CASE WHEN ${name} IS NOT NULL AND ${value} IS NULL THEN ${problem} || substr(${name}, 1, 80) END`;
 }
 
 /** Lines as they are: a delimiter and a null mark that no JSON text holds unescaped. */
@@ -141,7 +142,7 @@ function readLines(path: string): Sql {
 }
 
 /** The text of a member of a JSON line: of a nested value its JSON, of null nothing. */
-function memberText(column: Column): Sql {
+export function memberText(column: Column): Sql {
   const path = sqlString(`$."${column.name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`);
   return typeof column.type === "string"
     ? `json_extract_string(line, ${path})`
@@ -149,8 +150,7 @@ function memberText(column: Column): Sql {
 }
 
 /** The typed value of a column's text, or null where the text does not fit. */
-function converted(payload: Bytes, column: Column, text: Sql): Sql {
-  const encodings = payload.encodings ?? {};
+export function converted({ encodings = {} }: Pick<Bytes, "encodings">, column: Column, text: Sql): Sql {
   const encoding = Object.hasOwn(encodings, column.name) ? encodings[column.name] : undefined;
   if (encoding !== undefined) return decode(text, column, encoding, false);
   if (typeof column.type !== "string") return decode(text, column, "json", false);

@@ -14,6 +14,7 @@ import { streamVectors } from "./vectors.ts";
 export type { Engine, EngineOptions, Landed, LandRequest } from "./engine.ts";
 export { canonicalText, columnChecksum } from "./checksum.ts";
 export { fileSha256 } from "./copy.ts";
+export { recordNumber, recordProblem, typedRecords } from "./records.ts";
 export { typeSql } from "./types.ts";
 export { isPresent, type Vector, type VectorBatch } from "./vectors.ts";
 export { emptyRelation };

@@ -1,6 +1,7 @@
 import { messageOf } from "../core/index.ts";
 import { ageSeconds } from "./answer.ts";
 import type { Lookup } from "./lookup.ts";
+import type { Transformer } from "./transform.ts";
 
 /** A lookup that is served, and when it was last seen to be the newest. */
 export interface Live {
@@ -9,6 +10,8 @@ export interface Live {
   checked: number;
   /** Why it could not be looked whether there is a newer version, or not be taken in. */
   problem?: string;
+  /** The transform of its dataset, as of the version of the index; opened when it is first asked for. */
+  transformer?: { of: number | undefined; opened: Promise<Transformer> };
 }
 
 export interface RefreshReport {

@@ -1,12 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { asMillraceError, isMillraceError, MillraceError, suggestion } from "../core/index.ts";
-import { redact } from "../core/secrets.ts";
-import { ageSeconds, foundJson, resultJson } from "./answer.ts";
+import { MillraceError, suggestion } from "../core/index.ts";
+import { foundJson, resultJson } from "./answer.ts";
 import { arrowForm, foundBytes, packedForm } from "./forms.ts";
 import { assertProgram, listen, type ListenOptions } from "./listen.ts";
 import { describe, healthOf, refreshAll, type Live, type RefreshReport } from "./live.ts";
 import type { Lookup } from "./lookup.ts";
 import { questionOfBody, questionOfQuery, type LookupQuestion } from "./request.ts";
+import { fail, jsonType, notAllowed, send, sendJson, staleness } from "./respond.ts";
+import { rowsOfBody, transformedJson, type Transformer } from "./transform.ts";
 
 export interface ServeLookupOptions extends ListenOptions {
   /** Keys of one request. Default 1000. */
@@ -17,6 +18,8 @@ export interface ServeLookupOptions extends ListenOptions {
   maxAnswerBytes?: number;
   /** How long after the last look it is looked again whether there are newer versions, milliseconds; 0: never. Default 5000. */
   refreshMs?: number;
+  /** The transform of the dataset of a lookup, as of a version: what `POST /v1/transform/<name>` applies. Absent: nothing is transformed. */
+  transformer?: (name: string, version: number | undefined) => Promise<Transformer>;
   /** Told when another version answers, when one could not be taken in, and when that is over. */
   onRefresh?: (report: RefreshReport) => void;
 }
@@ -30,7 +33,6 @@ export interface LookupServer extends AsyncDisposable {
 
 const arrowType = "application/vnd.apache.arrow.stream";
 const packedType = "application/vnd.millrace.records";
-const jsonType = "application/json";
 
 /**
  * Serves lookups to any number of clients:
@@ -39,8 +41,9 @@ const jsonType = "application/json";
  *     GET  /v1/lookup/<name>                        key, columns and layout of a lookup
  *     GET  /v1/lookup/<name>?key=…&key=…&columns=   rows by key
  *     POST /v1/lookup/<name>                        {"keys": […], "columns": […]}
+ *     POST /v1/transform/<name>                     {"rows": [{…}, …]}: the transform of the dataset, applied to rows that are not in it
  *
- * The answer is JSON, Arrow or packed records, as `Accept` says. The lookups stay the caller's to close, after the server.
+ * The answer to a lookup is JSON, Arrow or packed records, as `Accept` says. The lookups stay the caller's to close, after the server.
  */
 export async function serveLookups(
   lookups: readonly Lookup[],
@@ -93,10 +96,10 @@ async function route(
   const path = mark < 0 ? url : url.slice(0, mark);
   const isRead = method === "GET" || method === "HEAD";
   if (path === "/v1/health" && isRead) return health(lives, response);
-  const name = /^\/v1\/lookup\/([^/]+)$/.exec(path)?.[1];
-  if (name === undefined) {
+  const [, verb, name] = /^\/v1\/(lookup|transform)\/([^/]+)$/.exec(path) ?? [];
+  if (name === undefined || (verb === "transform" && options.transformer === undefined)) {
     throw new MillraceError("not-found", "there is nothing at this path", {
-      hint: "GET /v1/health, GET /v1/lookup/<name>?key=…, POST /v1/lookup/<name>",
+      hint: "GET /v1/health, GET /v1/lookup/<name>?key=…, POST /v1/lookup/<name>, POST /v1/transform/<name>",
     });
   }
   const live = lives.get(decoded(name));
@@ -105,17 +108,41 @@ async function route(
       hint: suggestion(name.slice(0, 100), [...lives.keys()]),
     });
   }
+  if (verb === "transform") {
+    if (method !== "POST") throw notAllowed(response, "POST", "rows are sent to a transform with POST");
+    return transform(live, options, await bodyOf(request, options.maxRequestBytes ?? 1 << 20), response);
+  }
   if (isRead) {
     const question = questionOfQuery(new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1)), keyLength(live.lookup));
     if (question.keys.length > 0) return answer(live.lookup, question, options, request, response);
     return sendJson(response, 200, JSON.stringify(describe(live, Date.now())));
   }
-  if (method !== "POST") {
-    response.setHeader("allow", "GET, POST");
-    throw new MillraceError("unsupported", "a lookup is asked with GET or POST");
-  }
+  if (method !== "POST") throw notAllowed(response, "GET, POST", "a lookup is asked with GET or POST");
   const body = await bodyOf(request, options.maxRequestBytes ?? 1 << 20);
   return answer(live.lookup, questionOfBody(body), options, request, response);
+}
+
+async function transform(
+  live: Live,
+  { transformer, maxKeys = 1000 }: ServeLookupOptions,
+  body: string,
+  response: ServerResponse,
+): Promise<void> {
+  const rows = rowsOfBody(body);
+  if (rows.length > maxKeys) {
+    throw new MillraceError("limit", `${rows.length} rows were sent; at most ${maxKeys} are transformed at once`, {
+      hint: "send them in several requests",
+    });
+  }
+  // Of the version that answers lookups, so that what was looked up and what was made belong together.
+  const version = live.lookup.index?.version;
+  if (live.transformer === undefined || live.transformer.of !== version) {
+    live.transformer = { of: version, opened: transformer!(live.lookup.name, version) };
+    live.transformer.opened.catch(() => delete live.transformer);
+  }
+  const opened = await live.transformer.opened;
+  const made = await opened.apply(rows);
+  send(response, jsonType, transformedJson(opened.dataset, made), ["millrace-version", String(made.version)]);
 }
 
 const keyLength = ({ key }: Lookup): number | undefined => key?.length;
@@ -217,43 +244,4 @@ async function answer(
     };
     send(response, form, arrowForm(index, found, columns, metadata), headers);
   } else send(response, form, foundJson(name, index, found, keys, columns, Date.now()), headers);
-}
-
-function staleness(version: number, published: number | undefined, missing: number): string[] {
-  const headers = ["millrace-version", String(version), "millrace-missing", String(missing)];
-  if (published !== undefined) {
-    headers.push("millrace-published", new Date(published).toISOString());
-    headers.push("millrace-age", String(ageSeconds(published, Date.now())));
-  }
-  return headers;
-}
-
-function send(response: ServerResponse, type: string, body: string | Uint8Array, headers: readonly string[]): void {
-  const length = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
-  response.writeHead(200, ["content-type", type, "content-length", String(length), ...headers]);
-  response.end(body);
-}
-
-function sendJson(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { "content-type": jsonType });
-  response.end(text);
-}
-
-const statuses: Record<string, number> = {
-  usage: 400,
-  permission: 403,
-  "not-found": 404,
-  unsupported: 406,
-  limit: 413,
-  unreachable: 503,
-  timeout: 504,
-};
-
-function fail(response: ServerResponse, error: unknown): void {
-  if (response.headersSent || response.destroyed) return void response.destroy();
-  const known = isMillraceError(error) ? error : asMillraceError(error);
-  // The rest of a body that is too large is not waited for.
-  if (known.code === "limit") response.setHeader("connection", "close");
-  const status = response.hasHeader("allow") ? 405 : (statuses[known.code] ?? 500);
-  sendJson(response, status, redact(JSON.stringify({ code: known.code, message: known.message, hint: known.hint })));
 }

@@ -1,4 +1,4 @@
-import { parseDecimal, type Column, type DataType, type LookupValue } from "../core/index.ts";
+import { momentText, parseDecimal, type Column, type DataType, type LookupValue } from "../core/index.ts";
 import type { LaidColumn } from "../feed/layout.ts";
 import { formatDate, formatTime, formatTimestamp } from "./moments.ts";
 
@@ -57,10 +57,9 @@ function present({ slot, type }: LaidColumn, own: DataType): Present {
       return bytes.subarray(start, start + view.getUint32(base + at + 4, true));
     };
     if (typeof own !== "string") {
-      return {
-        json: (records, base) => finiteJson(part(records, base).toString("utf8")),
-        value: (records, base) => nestedValue(JSON.parse(finiteJson(part(records, base).toString("utf8"))), own),
-      };
+      const text = (records: Records, base: number): string => finiteJson(part(records, base).toString("utf8"));
+      const value = (records: Records, base: number): LookupValue => nestedValue(JSON.parse(text(records, base)), own);
+      return { json: holdsMoment(own) ? (records, base) => valueJson(value(records, base)) : text, value };
     }
     if (own === "binary") {
       return {
@@ -120,7 +119,8 @@ const quoted = (read: (records: Records, base: number) => string): Present => ({
 
 /** The shortest text that gives the same double again; also of minus zero. */
 export function jsonNumber(value: number): string {
-  if (value === 0) return Object.is(value, -0) ? "-0" : "0";
+  // With a point: there are readers of JSON to whom `-0` is an integer, and 0.
+  if (value === 0) return Object.is(value, -0) ? "-0.0" : "0";
   return Number.isFinite(value) ? String(value) : `"${value}"`;
 }
 
@@ -185,7 +185,20 @@ function nestedValue(value: unknown, type: DataType): LookupValue {
   }
   if (type === "long") return BigInt(value as string);
   if ((type === "float" || type === "double") && typeof value === "string") return Number(value);
-  return value as LookupValue;
+  return typeof value === "string" ? momentText(value, type) : (value as LookupValue);
+}
+
+/** The engine writes them into JSON in a way of its own. */
+function holdsMoment(type: DataType): boolean {
+  if (typeof type === "string") return ["date", "time", "timestamp", "timestamptz"].includes(type);
+  switch (type.type) {
+    case "list":
+      return holdsMoment(type.element);
+    case "struct":
+      return type.fields.some((field) => holdsMoment(field.type));
+    case "map":
+      return holdsMoment(type.value);
+  }
 }
 
 /** JSON of a value whose column is not known, by the same rules; of numbers it is not known whether they are 32 bits wide. */

@@ -188,6 +188,8 @@ async function summaryOf(
       inputs: flow.from.features === undefined ? undefined : inputsOf(plan.cursor),
       query: flow.from.query,
       transform: flow.transform,
+      // What the transform is for, so that rows can go through it at inference too.
+      input: plan.input.map(({ name, type }) => [name, type]),
       parts: plan.parts.length,
       startedAt: plan.startedAt,
     }),

@@ -33,7 +33,9 @@ import { reportFolds, type FoldReport } from "./fold-report.ts";
 import type { Selection } from "./folds.ts";
 import { feedDatasets, type FeedReference } from "./feed.ts";
 import type { Lookup } from "../lookup/lookup.ts";
+import type { Transformer } from "../lookup/transform.ts";
 import { openLookup, type LookupOptions } from "./lookup.ts";
+import { openTransformer } from "./transformer.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
@@ -69,6 +71,7 @@ export type { LeakageOptions, LeakageReport } from "./leakage.ts";
 export type { FeaturesChoice, FeaturesExport, FeaturesExportOptions } from "./features.ts";
 export type { GetOptions, Lookup, LookupResult } from "../lookup/lookup.ts";
 export type { LookupOptions } from "./lookup.ts";
+export type { Transformed, Transformer } from "../lookup/transform.ts";
 export type { EraseOptions, EraseReport } from "./erase.ts";
 export type { ReplayOptions } from "./replay.ts";
 export type { SourceComparison } from "./verify-source.ts";
@@ -136,6 +139,11 @@ export interface Lake extends AsyncDisposable {
    * `const { rows } = await (await lake.lookup("flights@gold", { key: ["origin"] })).get([["JFK"], ["LAX"]])`.
    */
   lookup(name: string, options?: LookupOptions): Promise<Lookup>;
+  /**
+   * The transform that made a version, for rows that a model is asked about:
+   * `const { rows, invalid } = await (await lake.transformer("trips@gold")).apply([{ start: "2024-05-06T07:08:09Z", km: 3.2 }])`.
+   */
+  transformer(reference: string): Promise<Transformer>;
   /**
    * Copies a version into a sink, or into all that the flow of the dataset names; a version that is there already is not written again.
    * `await lake.publish("flights@gold", { to: "online", key: ["origin"] })`.
@@ -278,6 +286,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     abandonErase: (name) => abandonErase(lake, name),
     feed: (references, options) => feedDatasets(lake, references, options),
     lookup: (name, options) => openLookup(lake, name, options),
+    transformer: (reference) => reading(() => openTransformer(lake, reference)),
     publish: (reference, options) => reading(() => publishDataset(lake, reference, options)),
     replay: (flow, options) => reading(() => replayRejected(lake, flow, options)),
     [Symbol.asyncDispose]: () => lake[Symbol.asyncDispose](),

@@ -64,6 +64,10 @@ async function serve(lake: Lake, flags: Flags, words: readonly string[], { outpu
   await using server = await serveLookups(lookups, {
     ...(flags.port === undefined ? {} : { port: flags.port }),
     ...(flags.socket === undefined ? {} : { socket: flags.socket }),
+    transformer: (name, version) => {
+      const [dataset] = (lake.config.lookup?.[name]?.dataset ?? lake.config.lookup?.[name]?.target ?? name).split("@");
+      return lake.transformer(version === undefined ? dataset! : `${dataset}@${version}`);
+    },
     onRefresh: ({ name, version, problem }) => {
       if (problem !== undefined) output.note(`${name}: ${problem}`);
       else if (!flags.quiet) output.note(`${name}: version ${version} answers now`);
@@ -73,6 +77,7 @@ async function serve(lake: Lake, flags: Flags, words: readonly string[], { outpu
   else {
     output.print(`${wanted.join(", ")} at ${server.url}`);
     output.print(`  GET ${server.url}/v1/lookup/${wanted[0]}?key=…   POST {"keys": […]}   GET /v1/health`);
+    output.print(`  POST ${server.url}/v1/transform/${wanted[0]}   {"rows": [{…}]}`);
     output.print("  Ctrl-C ends it");
   }
   if (!signal.aborted) await once(signal, "abort");

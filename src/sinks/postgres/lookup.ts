@@ -1,14 +1,16 @@
 import {
   isMillraceError,
+  jsonValue,
   MillraceError,
+  momentText,
   suggestion,
   type Column,
+  type DataType,
   type LookupReply,
   type LookupRequest,
   type LookupValue,
 } from "../../core/index.ts";
 import type { Row, Session } from "../../protocols/postgres/session.ts";
-import { jsonValue } from "../shared/json-values.ts";
 import type { Place, Publication } from "./ledger.ts";
 import { readPublication } from "./ledger.ts";
 import { nameSql } from "./table.ts";
@@ -144,7 +146,7 @@ function valuesOf(row: Row, columns: readonly Column[]): Record<string, LookupVa
   );
 }
 
-function plainValue(text: string, type: string): LookupValue {
+function plainValue(text: string, type: DataType & string): LookupValue {
   switch (type) {
     case "long":
       return BigInt(text);
@@ -158,6 +160,6 @@ function plainValue(text: string, type: string): LookupValue {
     case "binary":
       return new Uint8Array(Buffer.from(text.slice(2), "hex"));
     default:
-      return text;
+      return momentText(text, type);
   }
 }

@@ -1,6 +1,12 @@
 import { crc32 } from "node:zlib";
-import { MillraceError, suggestion, type Column, type LookupRequest, type LookupValue } from "../../core/index.ts";
-import { jsonValue } from "./json-values.ts";
+import {
+  jsonValue,
+  MillraceError,
+  suggestion,
+  type Column,
+  type LookupRequest,
+  type LookupValue,
+} from "../../core/index.ts";
 import { fieldOf, keyText } from "./row-key.ts";
 
 const rowsPerBucket = 256;

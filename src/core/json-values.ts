@@ -1,8 +1,9 @@
-import type { Column, DataType, LookupValue } from "../../core/index.ts";
+import { momentText } from "./moment-text.ts";
+import type { LookupValue } from "./sink.ts";
+import type { Column, DataType } from "./types.ts";
 
 /**
- * A nested value from its JSON, by its type: 64-bit integers are `bigint`, decimals text with their scale, bytes are bytes, maps are
- * lists of pairs. Numbers of any length are exact, because their own text is taken.
+ * A nested value from its JSON, by its type: 64-bit integers are `bigint`, decimals text with their scale, bytes are bytes. Numbers of any length are exact, because their own text is taken.
  */
 export function jsonValue(text: string, type: DataType): LookupValue {
   return typed(
@@ -36,10 +37,9 @@ function typed(value: unknown, type: DataType): LookupValue {
       );
     }
     case "map":
-      return Object.entries(value as Record<string, unknown>).map(([key, item]) => [
-        primitive(key, type.key),
-        typed(item, type.value),
-      ]);
+      return Object.fromEntries(
+        Object.entries(value as Record<string, unknown>).map(([key, item]) => [key, typed(item, type.value)]),
+      );
   }
 }
 
@@ -57,7 +57,7 @@ function primitive(value: unknown, type: DataType): LookupValue {
     case "binary":
       return new Uint8Array(Buffer.from(String(value).replace(/^\\x/, ""), "hex"));
     default:
-      return timeText(String(value), type);
+      return momentText(String(value), type);
   }
 }
 
@@ -70,9 +70,3 @@ const numberOf = (text: string): number => {
   };
   return named[text.toLowerCase()] ?? Number(text);
 };
-
-/** PostgreSQL puts `T` between date and time of a JSON value. */
-function timeText(text: string, type: DataType): string {
-  if (type !== "timestamp" && type !== "timestamptz") return text;
-  return text.replace("T", " ").replace(/\+00:00$/, "+00");
-}

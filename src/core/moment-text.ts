@@ -17,7 +17,7 @@ export function momentText(text: string, type: DataType): string {
   const sign = year < 0 ? "-" : year > 9999 ? "+" : "";
   const date = `${sign}${String(Math.abs(year)).padStart(4, "0")}-${month}-${day}`;
   if (time === undefined) return date;
-  const offset = zone === undefined ? "" : /^\+00/.test(zone) ? "Z" : zone;
+  const offset = zone === undefined ? "" : zone.startsWith("+00") ? "Z" : zone;
   return `${date}T${shortFraction(time)}${offset}`;
 }
 

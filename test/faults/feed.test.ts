@@ -104,27 +104,31 @@ async function end(child: Child): Promise<void> {
 const sentBy = (proxy: Proxy, bytes: number): Promise<void> =>
   new Promise((call) => proxy.set({ at: { bytes, call } }));
 
-test("cut and reset at random bytes, a client goes on: every step once, in the same order", async () => {
-  await using server = await serveFeed(feed);
-  await using proxy = await startProxy(Number(new URL(server.url).port));
-  const times = soak ? 200 : 24;
-  const bytes = whole.reduce((sum, { length }) => sum + length * width, 0);
-  expect(bytes).toBeGreaterThan(10_000_000);
-  // In the head of an answer, in the schema, in a batch.
-  const points = [0, 1, 17, 100, 160, 200, 500].flatMap((few) => [few, random.between(500_000, 1_000_000)]);
-  while (points.length < times) points.push(random.between(1, Math.floor((2 * bytes) / times)));
-  const fired = { end: 0, reset: 0 };
-  const trouble = (): Trouble | undefined => {
-    const cutAfter = points.shift();
-    const by = random.pick(["end", "reset"] as const);
-    return cutAfter === undefined ? undefined : { cutAfter, by, next: () => (fired[by]++, trouble()) };
-  };
-  proxy.set(trouble());
-  const violations = compare(await read(`http://127.0.0.1:${proxy.port}`));
-  const fault = `cut ${fired.end} times and reset ${fired.reset} times after N bytes`;
-  record("Network", fault, fired.end + fired.reset, violations);
-  expect(fired.end + fired.reset).toBeGreaterThanOrEqual(times / 2);
-});
+test(
+  "cut and reset at random bytes, a client goes on: every step once, in the same order",
+  { timeout: 300_000 },
+  async () => {
+    await using server = await serveFeed(feed);
+    await using proxy = await startProxy(Number(new URL(server.url).port));
+    const times = soak ? 200 : 24;
+    const bytes = whole.reduce((sum, { length }) => sum + length * width, 0);
+    expect(bytes).toBeGreaterThan(10_000_000);
+    // In the head of an answer, in the schema, in a batch.
+    const points = [0, 1, 17, 100, 160, 200, 500].flatMap((few) => [few, random.between(500_000, 1_000_000)]);
+    while (points.length < times) points.push(random.between(1, Math.floor((2 * bytes) / times)));
+    const fired = { end: 0, reset: 0 };
+    const trouble = (): Trouble | undefined => {
+      const cutAfter = points.shift();
+      const by = random.pick(["end", "reset"] as const);
+      return cutAfter === undefined ? undefined : { cutAfter, by, next: () => (fired[by]++, trouble()) };
+    };
+    proxy.set(trouble());
+    const violations = compare(await read(`http://127.0.0.1:${proxy.port}`));
+    const fault = `cut ${fired.end} times and reset ${fired.reset} times after N bytes`;
+    record("Network", fault, fired.end + fired.reset, violations);
+    expect(fired.end + fired.reset).toBeGreaterThanOrEqual(times / 2);
+  },
+);
 
 test(
   "killed and started again amid training, two ranks with two workers each: nothing is lost, nothing comes twice",

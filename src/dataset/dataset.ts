@@ -132,6 +132,8 @@ export interface Dataset {
   refresh(): Promise<void>;
   /** All versions that are retained, oldest first. */
   versions(): Version[];
+  /** A version and those that it came from, newest first, as far as they are retained. Not what a rollback left behind. */
+  ancestry(version: Version): Version[];
   /** The current version; undefined for a dataset that has no snapshot yet. */
   current(): Version | undefined;
   /** `7`, a tag, or undefined for the current one. Throws `not-found` with what there is. */

@@ -9,7 +9,7 @@ import { collectGarbage } from "./gc.ts";
 import { expire, findVersion, rollback, tag, untag } from "./history.ts";
 import { loadNewest } from "./iceberg/log.ts";
 import { leaseVersion } from "./lease.ts";
-import { currentSnapshot } from "./iceberg/metadata.ts";
+import { currentSnapshot, lineageOf } from "./iceberg/metadata.ts";
 import { alter } from "./schema-change.ts";
 import { knownData, relation } from "./relation.ts";
 import { admittedPredicate, suppressionsOf } from "./suppression.ts";
@@ -56,6 +56,11 @@ export function datasetOf(table: Table): Dataset {
     folder: table.folder,
     refresh: () => settled(table.refresh()),
     versions: () => table.versions(),
+    ancestry(version) {
+      const snapshots = [...lineageOf(table.metadata, table.snapshotOf(version))];
+      const versions = new Map(table.versions().map((each) => [each.snapshotId, each]));
+      return snapshots.map((snapshot) => versions.get(BigInt(snapshot["snapshot-id"]))!);
+    },
     current: () => (currentSnapshot(table.metadata) ? findVersion(table, undefined) : undefined),
     version: (reference) => findVersion(table, reference),
     columns: (version) => table.columns(version?.schemaId),

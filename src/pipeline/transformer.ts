@@ -136,10 +136,8 @@ function statement(
 
 /** What the newest run that the version rests on says of itself. */
 function definitionOf(dataset: Dataset, version: Version): Definition {
-  const made = dataset
-    .versions()
-    .filter(({ number, summary }) => number <= version.number && summary["millrace.lineage"] !== undefined)
-    .toSorted((left, right) => right.number - left.number)[0];
+  // Compactions and erasures say nothing of a transform; a run that a rollback left behind did not make these rows.
+  const made = dataset.ancestry(version).find(({ summary }) => summary["millrace.lineage"] !== undefined);
   const lineage = made === undefined ? {} : (JSON.parse(made.summary["millrace.lineage"]!) as Lineage);
   if (lineage.input === undefined) {
     throw new MillraceError("unsupported", `\`${dataset.name}@${version.number}\` does not say what it was made from`, {

@@ -156,6 +156,25 @@ describe("the transform of a version", () => {
     expect((await (await after.transformer("pinned@1")).apply(given)).rows).toEqual([[{ id: 1n, n: 2, s: "a" }]]);
   }); // prettier-ignore
 
+  test("is that of the rows, not of a run that a rollback left behind", async () => {
+    const open = (sign: string): Promise<Lake> =>
+      place.open({ back: { from: { path: "back/*.csv" }, mode: "append", transform: `SELECT id, n ${sign} 1 AS n FROM input` } });
+    await using before = await open("+");
+    for (const part of [1, 2]) {
+      await place.put(`back/${part}.csv`, ["id,n", `${part},10`]);
+      await published(before.run("back"));
+    }
+    await place.put("back/3.csv", ["id,n", "3,10"]);
+    await using after = await open("-");
+    await published(after.run("back"));
+    await after.rollback("back@2");
+    expect((await after.compact("back")).version).toMatchObject({ number: 4 });
+    const made = async (reference: string): Promise<unknown> =>
+      (await (await after.transformer(reference)).apply([{ id: 1, n: 10 }])).rows;
+    expect(await made("back")).toEqual([[{ id: 1n, n: 11n }]]);
+    expect(await made("back@3")).toEqual([[{ id: 1n, n: 9n }]]);
+  }); // prettier-ignore
+
   test("over HTTP, of the version that answers lookups", async () => {
     await using index = await lake.lookup("made");
     await using server = await serveLookups([index], { refreshMs: 0, maxKeys: 3, transformer: (name) => lake.transformer(name) });

@@ -238,12 +238,12 @@ export function newSnapshotId(): number {
   return randomInt(1, 2 ** 48 - 1) * 16 + randomInt(0, 16);
 }
 
-/** The snapshots that the current one came from, itself included, as far as they are retained. */
-export function lineageOf(metadata: TableMetadata): Set<Snapshot> {
+/** The snapshots that one came from, itself first, as far as they are retained; default those of the current one. */
+export function lineageOf(metadata: TableMetadata, newest = currentSnapshot(metadata)): Set<Snapshot> {
   const leftBehind = new Set((metadata.properties[property.leftBehind] ?? "").split(","));
   const byId = new Map(metadata.snapshots.map((snapshot) => [snapshot["snapshot-id"], snapshot]));
   const lineage = new Set<Snapshot>();
-  for (let snapshot = currentSnapshot(metadata); snapshot !== undefined && !lineage.has(snapshot);) {
+  for (let snapshot = newest; snapshot !== undefined && !lineage.has(snapshot);) {
     lineage.add(snapshot);
     const parent = snapshot["parent-snapshot-id"];
     if (parent === undefined) break;

@@ -119,5 +119,5 @@ for (const { name, what, input, rows, formats } of [
     sections.push({ title: `${format}: ${what}`, text });
     for (const { folder: written } of made) rmSync(written, { recursive: true, force: true });
   }
-  publish(`export-${name}`, sections, `export ${name}`);
+  publish(`export-${name}`, sections, { command: `export ${name}` });
 }

@@ -157,5 +157,5 @@ for (const workload of [
   },
 ]) {
   if (which === "all" || which === workload.name)
-    publish(`feed-${workload.name}`, await compare(workload), `feed ${workload.name}`);
+    publish(`feed-${workload.name}`, await compare(workload), { command: `feed ${workload.name}` });
 }

@@ -117,7 +117,7 @@ export function table(results: readonly Result[], floor: string, inputRows: numb
 }
 
 /** Appends a section to `bench/results/<name>.md`. */
-export function publish(name: string, sections: readonly { title: string; text: string }[], command = name): void {
+export function publish(name: string, sections: readonly { title: string; text: string }[], { command = name, timed = "whole processes, start included" } = {}): void {
   const folder = join(here, "results");
   mkdirSync(folder, { recursive: true });
   const cpu = cpus();
@@ -125,9 +125,7 @@ export function publish(name: string, sections: readonly { title: string; text: 
     `# ${name}`,
     "",
     `${new Date().toISOString().slice(0, 10)}, ${cpu.length} × ${cpu[0]!.model}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}.`,
-    "Median of the runs (minimum–maximum); whole processes, start included. `npm run bench -- " +
-      command +
-      "` makes this page.",
+    `Median of the runs (minimum–maximum); ${timed}. \`npm run bench -- ${command}\` makes this page.`,
     "",
   ];
   const body = sections.map(({ title, text }) => `## ${title}\n\n${text}\n`).join("\n");

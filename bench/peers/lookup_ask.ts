@@ -61,9 +61,11 @@ async function questioner(): Promise<() => Promise<number>> {
   if (how === "arrow") return over("application/vnd.apache.arrow.stream");
   if (how === "packed") return over("application/vnd.millrace.records");
   if (how === "redis") {
-    const client = new Redis({ port: Number(where), host: "127.0.0.1" });
+    // `port|database|what names begin with`: the same client, whoever answers.
+    const [database = "0", begin = "e:"] = place.split("|").slice(1);
+    const client = new Redis({ port: Number(where), host: "127.0.0.1", db: Number(database) });
     return async () => {
-      const names = keys().map((key) => `e:${key}`);
+      const names = keys().map((key) => `${begin}${key}`);
       const values = size === 1 ? [await client.getBuffer(names[0]!)] : await client.mgetBuffer(...names);
       return values.reduce((sum, value) => sum + value!.length, 0);
     };

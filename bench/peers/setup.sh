@@ -18,4 +18,4 @@ python3 -m venv .cache/bench-feed
 
 # Feast's server, beside `bench/lookup.ts`; Redis comes with the system.
 python3 -m venv .cache/bench-feast
-.cache/bench-feast/bin/pip install -q "feast[redis]"
+.cache/bench-feast/bin/pip install -q "feast[redis]==0.67.0"

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { chmod, lstat, rm } from "node:fs/promises";
-import type { IncomingMessage, Server } from "node:http";
-import { isIP, type AddressInfo } from "node:net";
+import type { IncomingMessage } from "node:http";
+import { isIP, type AddressInfo, type Server } from "node:net";
 import { MillraceError } from "../core/index.ts";
 
 export interface ListenOptions {
@@ -14,7 +14,11 @@ export interface ListenOptions {
 }
 
 /** Starts to listen and gives the address: `http://127.0.0.1:4200`, or `unix:/run/lookup.sock`. Throws `usage`. */
-export async function listen(server: Server, { socket, host = "127.0.0.1", port = 0 }: ListenOptions): Promise<string> {
+export async function listen(
+  server: Server,
+  { socket, host = "127.0.0.1", port = 0 }: ListenOptions,
+  { scheme, flag }: { scheme: string; flag: string } = { scheme: "http", flag: "port" },
+): Promise<string> {
   // One that a killed server left behind; a file of another kind is not ours to remove.
   if (socket !== undefined && (await lstat(socket).catch(() => undefined))?.isSocket()) await rm(socket);
   server.listen(socket === undefined ? { port, host } : { path: socket });
@@ -24,7 +28,8 @@ export async function listen(server: Server, { socket, host = "127.0.0.1", port 
     const at = socket ?? `${host}:${port}`;
     throw new MillraceError("usage", `the lookup cannot listen at \`${at}\``, {
       cause,
-      hint: socket === undefined ? "choose another --port, or leave it out for a free one" : "choose another --socket",
+      hint:
+        socket === undefined ? `choose another --${flag}, or leave it out for a free one` : "choose another --socket",
     });
   }
   if (socket !== undefined) {
@@ -32,7 +37,7 @@ export async function listen(server: Server, { socket, host = "127.0.0.1", port 
     return `unix:${socket}`;
   }
   const address = server.address() as AddressInfo;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${address.port}`;
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${address.port}`;
 }
 
 const ownNames = new Set(["127.0.0.1", "localhost", "[::1]"]);

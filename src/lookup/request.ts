@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { MillraceError, parseJson, type LookupValue } from "../core/index.ts";
 
 /**
@@ -72,4 +73,25 @@ export function questionOfBody(text: string): LookupQuestion {
     throw new MillraceError("usage", "`columns` is no list of names", { hint: '{"keys": […], "columns": ["delay"]}' });
   }
   return { keys: keys.map(keyOf), ...(columns === undefined ? {} : { columns: columns as string[] }) };
+}
+
+/** The body of a request as text. Throws `unsupported` when it is compressed, `limit` when it is larger than `maximum` bytes. */
+export async function bodyOf(request: IncomingMessage, maximum: number): Promise<string> {
+  if ((request.headers["content-encoding"] ?? "identity") !== "identity") {
+    throw new MillraceError("unsupported", "the body is compressed, which lookups do not read", {
+      hint: "send it as it is",
+    });
+  }
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maximum) {
+      throw new MillraceError("limit", `the body is larger than ${maximum} bytes`, {
+        hint: "ask for fewer keys at once",
+      });
+    }
+    chunks.push(chunk);
+  }
+  return (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString("utf8");
 }

@@ -5,7 +5,8 @@ import { arrowForm, foundBytes, packedForm } from "./forms.ts";
 import { assertProgram, listen, type ListenOptions } from "./listen.ts";
 import { describe, healthOf, refreshAll, type Live, type RefreshReport } from "./live.ts";
 import type { Lookup } from "./lookup.ts";
-import { questionOfBody, questionOfQuery, type LookupQuestion } from "./request.ts";
+import { bodyOf, questionOfBody, questionOfQuery, type LookupQuestion } from "./request.ts";
+import { serveResp } from "./resp-server.ts";
 import { fail, jsonType, notAllowed, send, sendJson, staleness } from "./respond.ts";
 import { rowsOfBody, transformedJson, type Transformer } from "./transform.ts";
 
@@ -18,6 +19,8 @@ export interface ServeLookupOptions extends ListenOptions {
   maxAnswerBytes?: number;
   /** How long after the last look it is looked again whether there are newer versions, milliseconds; 0: never. Default 5000. */
   refreshMs?: number;
+  /** A port at which clients of Redis are answered too; 0: a free one. Absent: none. */
+  redisPort?: number;
   /** The transform of the dataset of a lookup, as of a version: what `POST /v1/transform/<name>` applies. Absent: nothing is transformed. */
   transformer?: (name: string, version: number | undefined) => Promise<Transformer>;
   /** Told when another version answers, when one could not be taken in, and when that is over. */
@@ -27,6 +30,8 @@ export interface ServeLookupOptions extends ListenOptions {
 export interface LookupServer extends AsyncDisposable {
   /** `http://127.0.0.1:4200`, or `unix:/run/lookup.sock`. */
   readonly url: string;
+  /** `redis://127.0.0.1:4201`, when clients of Redis are answered. */
+  readonly redisUrl: string | undefined;
   /** Looks now whether there are newer versions, and takes them in. Never throws: `onRefresh` and health say what went wrong. */
   refresh(): Promise<void>;
 }
@@ -65,21 +70,33 @@ export async function serveLookups(
     refreshing ??= refreshAll(lives, options.onRefresh, stop.signal).finally(() => (refreshing = undefined));
     return refreshing;
   };
-  const { refreshMs = 5000 } = options;
+  const { refreshMs = 5000, maxKeys = 1000, maxRequestBytes = 1 << 20, maxAnswerBytes = 64 << 20 } = options;
   const schedule = (): void => {
     if (refreshMs > 0 && !stop.signal.aborted) timer = setTimeout(() => void refresh().then(schedule), refreshMs);
   };
   const url = await listen(server, options);
+  const { redisPort, host } = options;
+  await using opening = new AsyncDisposableStack();
+  opening.defer(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  const limits = { maxKeys, maxRequestBytes, maxAnswerBytes };
+  const resp =
+    redisPort === undefined
+      ? undefined
+      : opening.use(await serveResp(lives, { ...limits, port: redisPort, ...(host === undefined ? {} : { host }) }));
+  const servers = opening.move();
   schedule();
   return {
     url,
+    redisUrl: resp?.url,
     refresh,
     async [Symbol.asyncDispose]() {
       stop.abort();
       clearTimeout(timer);
       await refreshing;
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await servers.disposeAsync();
     },
   };
 }
@@ -160,26 +177,6 @@ function health(lives: ReadonlyMap<string, Live>, response: ServerResponse): voi
   const status = [...lives.values()].some((live) => live.problem !== undefined) ? "stale" : "ok";
   const all = Object.fromEntries([...lives].map(([name, live]) => [name, healthOf(live, now)]));
   sendJson(response, 200, JSON.stringify({ status, lookups: all }));
-}
-
-async function bodyOf(request: IncomingMessage, maximum: number): Promise<string> {
-  if ((request.headers["content-encoding"] ?? "identity") !== "identity") {
-    throw new MillraceError("unsupported", "the body is compressed, which lookups do not read", {
-      hint: "send it as it is",
-    });
-  }
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maximum) {
-      throw new MillraceError("limit", `the body is larger than ${maximum} bytes`, {
-        hint: "ask for fewer keys at once",
-      });
-    }
-    chunks.push(chunk);
-  }
-  return (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString("utf8");
 }
 
 function formOf(request: IncomingMessage): string {

@@ -17,6 +17,7 @@ interface Flags extends GlobalFlags {
   readonly serve: boolean;
   readonly port?: number | undefined;
   readonly socket?: string | undefined;
+  readonly redisPort?: number | undefined;
 }
 
 const names = (list: string): string[] => list.split(",").map((name) => name.trim());
@@ -64,6 +65,7 @@ async function serve(lake: Lake, flags: Flags, words: readonly string[], { outpu
   await using server = await serveLookups(lookups, {
     ...(flags.port === undefined ? {} : { port: flags.port }),
     ...(flags.socket === undefined ? {} : { socket: flags.socket }),
+    ...(flags.redisPort === undefined ? {} : { redisPort: flags.redisPort }),
     transformer: (name, version) => {
       const [dataset] = (lake.config.lookup?.[name]?.dataset ?? lake.config.lookup?.[name]?.target ?? name).split("@");
       return lake.transformer(version === undefined ? dataset! : `${dataset}@${version}`);
@@ -73,11 +75,13 @@ async function serve(lake: Lake, flags: Flags, words: readonly string[], { outpu
       else if (!flags.quiet) output.note(`${name}: version ${version} answers now`);
     },
   });
-  if (flags.json) output.json({ url: server.url, lookups: wanted });
+  const { url, redisUrl } = server;
+  if (flags.json) output.json({ url, ...(redisUrl === undefined ? {} : { redis_url: redisUrl }), lookups: wanted });
   else {
-    output.print(`${wanted.join(", ")} at ${server.url}`);
-    output.print(`  GET ${server.url}/v1/lookup/${wanted[0]}?key=…   POST {"keys": […]}   GET /v1/health`);
-    output.print(`  POST ${server.url}/v1/transform/${wanted[0]}   {"rows": [{…}]}`);
+    output.print(`${wanted.join(", ")} at ${url}`);
+    output.print(`  GET ${url}/v1/lookup/${wanted[0]}?key=…   POST {"keys": […]}   GET /v1/health`);
+    output.print(`  POST ${url}/v1/transform/${wanted[0]}   {"rows": [{…}]}`);
+    if (redisUrl !== undefined) output.print(`  ${redisUrl}: GET ${wanted[0]}:KEY, MGET, HMGET, HGETALL, INFO`);
     output.print("  Ctrl-C ends it");
   }
   if (!signal.aborted) await once(signal, "abort");

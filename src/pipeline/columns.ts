@@ -1,43 +1,55 @@
-import { isMillraceError, MillraceError, sqlName, suggestion, type Column } from "../core/index.ts";
+import { isMillraceError, MillraceError, sqlName, suggestion, type Column, type Sql } from "../core/index.ts";
 import { emptyRelation } from "../engine/index.ts";
 import { verifyNear } from "../feed/near-checks.ts";
 import { splitExpression } from "../feed/split.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import type { RunPlan } from "./runs.ts";
-import { viewsFor } from "./views.ts";
+import { readsRelations, type Reads } from "./reads.ts";
+
+const noReads: Reads = {};
 
 /**
  * The SELECT from the relation of input rows to output rows: transform, split, and one expression per output column.
  * `available` are the columns that transform and split give; what the dataset has beyond them is null.
  */
-function outputSelect(flow: Flow, available: readonly Column[], output: readonly Column[]): (input: string) => string {
+function outputSelect(
+  flow: Flow,
+  available: readonly Column[],
+  output: readonly Column[],
+  reads: readonly Sql[],
+): (input: string) => string {
   const names = new Set(available.map((column) => column.name));
   const list = output.map((column) =>
     names.has(column.name) ? sqlName(column.name) : `NULL AS ${sqlName(column.name)}`,
   );
-  return (input) => `SELECT ${list.join(", ")} FROM (${rowsSelect(flow, available)(input)})`;
+  return (input) => `SELECT ${list.join(", ")} FROM (${rowsSelect(flow, available, reads)(input)})`;
 }
 
 /** The SELECT of a run: output rows, without those whose key is suppressed. */
-export function admittedSelect(flow: Flow, plan: RunPlan): (input: string) => string {
+export async function admittedSelect(lake: LakeHandles, flow: Flow, plan: RunPlan): Promise<(input: string) => string> {
   const enriched = new Set(plan.enriched);
   const available = plan.made.filter(({ name }) => !enriched.has(name));
-  const select = outputSelect(flow, available, plan.output);
+  const select = outputSelect(flow, available, plan.output, await readsRelations(lake, plan.reads ?? noReads));
   return plan.admitted === undefined ? select : (input) => `SELECT * FROM (${select(input)}) WHERE ${plan.admitted}`;
 }
 
-/** Transform and split, before the columns are fitted to the dataset. */
-export function rowsSelect(flow: Flow, available: readonly Column[]): (input: string) => string {
+/** Transform and split, before the columns are fitted to the dataset. `reads`: queries with names that the transform reads too. */
+export function rowsSelect(flow: Flow, available: readonly Column[], reads: readonly Sql[]): (input: string) => string {
   return (input) => {
     const rows =
       flow.transform === undefined
         ? `SELECT * FROM ${input}`
-        : `WITH input AS (SELECT * FROM ${input}) SELECT * FROM (${flow.transform})`;
+        : transformOf(flow.transform, `SELECT * FROM ${input}`, reads);
     if (flow.split === undefined) return rows;
     const before = available.filter((column) => column.name !== flow.split!.into);
     return `SELECT *, ${splitExpression(flow.split, before, flow.key ?? [])} AS ${sqlName(flow.split.into)} FROM (${rows})`;
   };
+}
+
+/** What a transform makes of the rows that a query gives. */
+export function transformOf(transform: Sql, input: Sql, reads: readonly Sql[]): Sql {
+  return `WITH ${[...reads, `input AS (${input})`].join(", ")} SELECT * FROM (${transform})`;
 }
 
 /** The columns that the flow makes out of the source's. Throws `config` when transform, split or key do not fit them. */
@@ -46,16 +58,15 @@ export async function flowColumns(
   flowName: string,
   flow: Flow,
   input: readonly Column[],
+  reads: Reads,
 ): Promise<Column[]> {
   const where = { flow: flowName };
   let columns = [...input];
   if (flow.transform !== undefined) {
     const engine = await lake.engine();
-    await viewsFor(lake, flow.transform, ["input"]);
+    const relations = await readsRelations(lake, reads);
     try {
-      columns = await engine.columnsOf(
-        `WITH input AS (SELECT * FROM ${emptyRelation(input)}) SELECT * FROM (${flow.transform})`,
-      );
+      columns = await engine.columnsOf(transformOf(flow.transform, `SELECT * FROM ${emptyRelation(input)}`, relations));
     } catch (error) {
       if (!isMillraceError(error)) throw error;
       throw new MillraceError("config", `the transform does not fit the columns of the source: ${error.message}`, {

@@ -188,6 +188,7 @@ async function summaryOf(
       inputs: flow.from.features === undefined ? undefined : inputsOf(plan.cursor),
       query: flow.from.query,
       transform: flow.transform,
+      reads: plan.reads,
       // What the transform is for, so that rows can go through it at inference too.
       input: plan.input.map(({ name, type }) => [name, type]),
       parts: plan.parts.length,

@@ -8,6 +8,7 @@ import { joinInto } from "./features-source.ts";
 import { featuresFlow, type FeaturesSpec } from "./features-spec.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openFormat } from "./modules.ts";
+import { readsOf, readsRelations } from "./reads.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
 
@@ -73,14 +74,16 @@ export async function exportFeatures(
   if (fitted.inputs[0]!.version.rows === 0) {
     throw new MillraceError("usage", `\`${fitted.inputs[0]!.dataset.name}\` has no rows to join features to`);
   }
-  const columns = await flowColumns(chosen, flowName, flow, fitted.columns);
+  const reads = await readsOf(lake, flow.transform);
+  const columns = await flowColumns(chosen, flowName, flow, fitted.columns, reads);
+  const select = rowsSelect(flow, columns, await readsRelations(lake, reads));
   const joined = await joinInto(lake, fitted, signal);
   const temporary = join(lake.scratch, `features-${randomUUID()}${extname(path)}`);
   try {
     const relation = `read_parquet(['${joined.replaceAll("'", "''")}'])`;
     const at = sqlName(fitted.entities.at);
     const rows = await engine.export(
-      rowsSelect(flow, columns)(`(SELECT * FROM ${relation} WHERE ${at} IS NOT NULL)`),
+      select(`(SELECT * FROM ${relation} WHERE ${at} IS NOT NULL)`),
       temporary,
       copy,
       signal,

@@ -14,11 +14,11 @@ import { flowColumns } from "./columns.ts";
 import { enrichedColumns, enrichesWhole } from "./enrich.ts";
 import type { Flow } from "./flow.ts";
 import { openFeatures } from "./features-source.ts";
-import { filesOptions, type LakeHandles } from "./lake.ts";
+import { filesOptions, splitReference, type LakeHandles } from "./lake.ts";
 import { rejectedName } from "./rejected.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
+import { canRead, readsOf, type Reads } from "./reads.ts";
 import { isRowLocal } from "./row-local.ts";
-import { viewsFor } from "./views.ts";
 
 /** How far a flow has come, as the snapshot keeps it. `run` grows with every commit of the flow, which fences zombies. */
 export interface FlowCursor {
@@ -87,7 +87,7 @@ export async function verifyFlow(
   input: readonly Column[],
 ): Promise<void> {
   const dataset = await openIfExists(lake, datasetOf(flowName, flow));
-  const made = await flowColumns(lake, flowName, flow, input);
+  const made = await flowColumns(lake, flowName, flow, input, await readsOf(lake, flow.transform));
   const wanted = [...made, ...(await enrichedColumns(lake, flowName, flow, made))];
   const output = dataset ? dataset.evolve(wanted, flow.schema).columns : assignFieldIds(wanted);
   await verifyFlowChecks(lake, flow, { output, key: flow.key ?? [], startedAt: new Date().toISOString() }, dataset);
@@ -134,15 +134,19 @@ function columnsStillFit(plan: RunPlan, flow: Flow, dataset: Dataset | undefined
   }
 }
 
-/** False when the flow had another definition when it last filled the dataset: the same source gives other rows now. */
-function madeBy(dataset: Dataset | undefined, flowName: string, definition: string): boolean {
+/** False when the flow had another definition when it last filled the dataset, or read others: the same source gives other rows now. */
+function madeBy(dataset: Dataset | undefined, flowName: string, definition: string, reads: Reads): boolean {
   const last = dataset
     ?.versions()
     .findLast(
       ({ current, summary }) =>
         current && summary["millrace.flow"] === flowName && summary[definitionKey] !== undefined,
     );
-  return last === undefined || last.summary[definitionKey] === definition;
+  if (last === undefined) return true;
+  const { reads: before } = JSON.parse(last.summary["millrace.lineage"] ?? "{}") as { reads?: Reads };
+  const isOther = (name: string): boolean =>
+    splitReference(name).name.toLowerCase() !== dataset!.name.toLowerCase() && before?.[name] !== reads[name];
+  return last.summary[definitionKey] === definition && (before === undefined || !Object.keys(reads).some(isOther));
 }
 
 /** Plans a run, or takes up the newest unfinished one that still fits. Undefined: the source has nothing new. */
@@ -167,8 +171,7 @@ export async function planRun(
         plan.dataset === name &&
         isDeepStrictEqual(plan.erasures ?? noErasures, erasures) &&
         columnsStillFit(plan, flow, dataset);
-      if (fits && !options.fresh && !options.full) {
-        if (flow.transform !== undefined) await viewsFor(lake, flow.transform, ["input"]);
+      if (fits && !options.fresh && !options.full && (await canRead(lake, plan.reads ?? {}))) {
         return { plan, resumed: true, source, request, dataset };
       }
       await cancelRun(lake.store, plan.run, fits ? "planned anew" : "the flow or its dataset has changed since");
@@ -190,15 +193,16 @@ export async function planRun(
         hint: "set `mode: merge` with a `key`",
       });
     }
+    const reads = await readsOf(lake, flow.transform);
     const sameAsBefore =
       flow.mode === "replace" &&
       options.full !== true &&
-      madeBy(dataset, flowName, definition) &&
+      madeBy(dataset, flowName, definition, reads) &&
       sourcePlan.cursor !== undefined &&
       JSON.stringify(sourcePlan.cursor) === JSON.stringify(done.position);
     if (sourcePlan.parts.length === 0 || sameAsBefore) return { source, dataset, plan: undefined };
 
-    const made = await flowColumns(lake, flowName, flow, sourcePlan.columns);
+    const made = await flowColumns(lake, flowName, flow, sourcePlan.columns, reads);
     const added = await enrichedColumns(lake, flowName, flow, made);
     const wanted = [...made, ...added];
     const isWhole = await needsWhole(lake, flow, sourcePlan.parts.length);
@@ -224,6 +228,7 @@ export async function planRun(
       overlap: sourcePlan.overlap ?? false,
       erasures,
       ...(admitted === undefined ? {} : { admitted }),
+      ...(Object.keys(reads).length === 0 ? {} : { reads }),
       ...(isWhole ? { whole: true } : {}),
       ...(added.length === 0 ? {} : { enriched: added.map(({ name: column }) => column) }),
     };

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { isMillraceError, MillraceError } from "../core/index.ts";
 import type { Column, Cursor, Part, StagedFile, Store } from "../core/index.ts";
+import type { Reads } from "./reads.ts";
 import type { RunReport } from "./report.ts";
 
 /**
@@ -40,6 +41,8 @@ export interface RunPlan {
   erasures?: { dataset: number; rejected: number };
   /** A predicate of the rows that may come in, where some keys are suppressed. */
   admitted?: string;
+  /** What the transform reads besides the rows of the source. */
+  reads?: Reads;
   /** Columns of `made` that enrichers give, once a part is staged. */
   enriched?: string[];
   /** The parts are staged as they come, and the transform then takes them all at once, because it looks across rows. */

@@ -107,7 +107,7 @@ async function landPart(context: StageContext, part: Part): Promise<Landed> {
         payload,
         ...(format ? { format } : {}),
         rowwise: plan.whole === true || (flow.transform === undefined && plan.admitted === undefined),
-        ...(plain ? {} : { select: admittedSelect(flow, plan) }),
+        ...(plain ? {} : { select: await admittedSelect(lake, flow, plan) }),
         columns: plan.whole === true ? assignFieldIds(plan.input) : plan.output,
         folder: await stagingFolder(lake, plan.dataset),
         prefix: stagedPrefix(plan.run, part.id),

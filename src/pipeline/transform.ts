@@ -17,14 +17,12 @@ export async function transformWhole(
   signal?: AbortSignal,
 ): Promise<StagedFile[]> {
   const engine = await lake.engine();
-  const files = await engine.write(
-    admittedSelect(flow, plan)(await relationOf(lake, staged, assignFieldIds(plan.input))),
-    {
-      columns: plan.output,
-      folder: await stagingFolder(lake, plan.dataset),
-      prefix: stagedPrefix(plan.run, "whole"),
-      ...(signal ? { signal } : {}),
-    },
-  );
+  const select = await admittedSelect(lake, flow, plan);
+  const files = await engine.write(select(await relationOf(lake, staged, assignFieldIds(plan.input))), {
+    columns: plan.output,
+    folder: await stagingFolder(lake, plan.dataset),
+    prefix: stagedPrefix(plan.run, "whole"),
+    ...(signal ? { signal } : {}),
+  });
   return adoptFiles(lake, plan.dataset, files);
 }

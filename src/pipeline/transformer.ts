@@ -14,12 +14,16 @@ import type { Transformed, Transformer } from "../lookup/transform.ts";
 import { valueJson } from "../lookup/values.ts";
 import { plainJson } from "../quality/index.ts";
 import type { LakeHandles } from "./lake.ts";
+import { transformOf } from "./columns.ts";
+import { readsOf, readsRelations, type Reads } from "./reads.ts";
 import { isRowLocal } from "./row-local.ts";
-import { viewsFor } from "./views.ts";
+import { volatileIn } from "./volatile.ts";
 
 interface Definition {
   transform?: string;
   input: Column[];
+  /** Absent: the version does not say. */
+  reads?: Reads;
 }
 
 /**
@@ -38,15 +42,30 @@ export async function openTransformer(lake: LakeHandles, reference: string): Pro
       hint: `what it makes of one row depends on the others: look its rows up instead, millrace lookup ${reference}`,
     });
   }
-  await viewsFor(lake, transform, ["input"]);
-  const made = await engine.columnsOf(`WITH input AS (SELECT * FROM ${emptyRelation(input)}) ${selectAll(transform)}`);
+  const volatile = await volatileIn(
+    engine,
+    transform,
+    input.map(({ name }) => name),
+  );
+  if (volatile !== undefined) {
+    throw new MillraceError(
+      "unsupported",
+      `the transform of \`${dataset.name}\` has \`${volatile}\`, which is another each time`,
+      {
+        where: { dataset: dataset.name },
+        hint: "a model must be asked with what it was trained on: make it a column of the source, such as the time of the request",
+      },
+    );
+  }
+  const reads = await readsRelations(lake, definition.reads ?? (await readsOf(lake, transform)));
+  const made = await engine.columnsOf(transformOf(transform, `SELECT * FROM ${emptyRelation(input)}`, reads));
   const names = new Set(made.map(({ name }) => name));
   const columns = dataset.columns(version).filter(({ name }) => names.has(name));
   const known = new Set(input.map(({ name }) => name));
   const row = { type: "struct", fields: columns } as const;
 
   const ask = async (records: readonly string[], signal?: AbortSignal): Promise<Answer[]> => {
-    const found = await engine.query(statement(records, input, transform, columns), signal);
+    const found = await engine.query(statement(records, input, transform, columns, reads), signal);
     return found.map(({ number, problem, record }) => ({
       number: Number(number),
       ...(typeof problem === "string" ? { problem } : {}),
@@ -103,8 +122,6 @@ interface Answer {
   row?: Record<string, LookupValue>;
 }
 
-const selectAll = (transform: Sql): Sql => `SELECT * FROM (${transform})`;
-
 /** A feature that is misspelt would be null for ever, and nobody would see it. */
 function strangerIn(row: unknown, known: ReadonlySet<string>): string | undefined {
   if (typeof row !== "object" || row === null || Array.isArray(row)) return "it is not a JSON object";
@@ -118,13 +135,14 @@ function statement(
   input: readonly Column[],
   transform: Sql,
   columns: readonly Column[],
+  reads: readonly Sql[],
 ): Sql {
   const given = "millrace_given";
   const own = input.map(({ name }) => `${given}.${sqlName(name)} AS ${sqlName(name)}`);
   const typed = columns.map(({ name, type }) => `CAST(${sqlName(name)} AS ${typeSql(type)}) AS ${sqlName(name)}`);
   const members = columns.map(({ name, type }) => `${sqlName(name)}: ${plainJson(sqlName(name), type)}`);
   // The number is in the inner query too: rows that are equal, or that count as equal such as 0 and -0, are transformed apart.
-  return `WITH millrace_records AS MATERIALIZED (${typedRecords(records, input)})
+  return `WITH ${reads.map((read) => `${read}, `).join("")}millrace_records AS MATERIALIZED (${typedRecords(records, input)})
     SELECT ${recordNumber} AS number, ${recordProblem} AS problem, NULL AS record FROM millrace_records WHERE ${recordProblem} IS NOT NULL
     UNION ALL
     SELECT made.number, NULL, made.record FROM (SELECT * FROM millrace_records WHERE ${recordProblem} IS NULL) AS ${given}, LATERAL (
@@ -146,10 +164,15 @@ function definitionOf(dataset: Dataset, version: Version): Definition {
     });
   }
   const input = lineage.input.map(([name, type]): Column => ({ name, type }));
-  return { input, ...(lineage.transform === undefined ? {} : { transform: lineage.transform }) };
+  return {
+    input,
+    ...(lineage.transform === undefined ? {} : { transform: lineage.transform }),
+    ...(lineage.reads === undefined ? {} : { reads: lineage.reads }),
+  };
 }
 
 interface Lineage {
   transform?: string;
   input?: [string, Column["type"]][];
+  reads?: Reads;
 }

@@ -24,7 +24,7 @@ function namesOf(tables: Tables): string[] {
 }
 
 /** The datasets that a statement may mean (`orders`, `orders@7`, `orders@gold`), by the names that it gives them. */
-async function* datasetsIn(
+export async function* datasetsIn(
   lake: LakeHandles,
   names: Iterable<string>,
 ): AsyncGenerator<{ name: string; dataset: Dataset; version: Version | undefined }> {
@@ -38,21 +38,17 @@ async function* datasetsIn(
   }
 }
 
-/**
- * Makes a view for each dataset that the statement may mean, with all its files, for statements that are run again and again.
- * Names in `taken` are not datasets there.
- */
-export async function viewsFor(
-  lake: LakeHandles,
-  sql: string,
-  taken: readonly string[] = [],
-  reshape: Reshape = asIs,
-): Promise<void> {
-  const engine = await lake.engine();
-  const tables = await tablesOf(engine, sql);
+/** The names in a statement that may be datasets, as it spells them; those in `taken` are something else there. */
+export async function datasetNames(lake: LakeHandles, sql: string, taken: readonly string[]): Promise<string[]> {
+  const tables = await tablesOf(await lake.engine(), sql);
   const names = tables === undefined ? candidates(sql) : namesOf(tables);
-  const wanted = [...names].filter((name) => !taken.includes(splitReference(name).name));
-  for await (const { name, dataset, version } of datasetsIn(lake, wanted)) {
+  return [...names].filter((name) => !taken.includes(splitReference(name).name));
+}
+
+/** Makes a view for each dataset that the statement may mean, with all its files, where its tables cannot be told. */
+async function viewsFor(lake: LakeHandles, sql: string, reshape: Reshape = asIs): Promise<void> {
+  const engine = await lake.engine();
+  for await (const { name, dataset, version } of datasetsIn(lake, await datasetNames(lake, sql, []))) {
     const relation = reshape(dataset.name, dataset.columns(version), await dataset.relation(version));
     await engine.run(`CREATE OR REPLACE VIEW ${sqlName(name)} AS SELECT * FROM ${relation}`);
   }
@@ -67,7 +63,7 @@ export async function withDatasets(lake: LakeHandles, statement: Sql, enough: nu
   const limited = `SELECT * FROM (${statement}) LIMIT ${enough}`;
   const tables = await tablesOf(engine, statement);
   if (tables === undefined) {
-    await viewsFor(lake, statement, [], reshape);
+    await viewsFor(lake, statement, reshape);
     return limited;
   }
   const relations: string[] = [];

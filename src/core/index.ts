@@ -12,7 +12,7 @@ export type { FetchResponse } from "./fetch-response.ts";
 export { parseHttpUrl, shownUrl, type Resolve } from "./fetch-target.ts";
 export * from "./format.ts";
 export { parseJson } from "./json.ts";
-export { jsonValue } from "./json-values.ts";
+export { jsonReader, jsonValue } from "./json-values.ts";
 export { momentText } from "./moment-text.ts";
 export * from "./retry.ts";
 export * from "./runner.ts";

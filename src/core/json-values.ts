@@ -3,13 +3,37 @@ import type { LookupValue } from "./sink.ts";
 import type { Column, DataType } from "./types.ts";
 
 /**
- * A nested value from its JSON, by its type: 64-bit integers are `bigint`, decimals text with their scale, bytes are bytes. Numbers of any length are exact, because their own text is taken.
+ * Reads nested values from their JSON, by their type: 64-bit integers are `bigint`, decimals text with their scale, bytes are bytes. Numbers of
+ * any length are exact: where a double could not hold one, its own text is taken.
  */
-export function jsonValue(text: string, type: DataType): LookupValue {
-  return typed(
-    JSON.parse(text, (_, value: unknown, context?: { source?: string }) => numberText(value, context)),
-    type,
-  );
+export function jsonReader(type: DataType): (text: string) => LookupValue {
+  const exact = exactness(type);
+  return (text) => {
+    // Without a reviver parsing is ten times faster, and exact where no number is long.
+    const needsText = exact === "always" || (exact === "long" && longInteger.test(text));
+    return typed(needsText ? JSON.parse(text, numberText) : JSON.parse(text), type);
+  };
+}
+
+/** Where 16 digits begin a number, or seem to. */
+const longInteger = /[:,[]\s*-?\d{16}/;
+
+/** One value; who has many of a type asks `jsonReader` once. */
+export const jsonValue = (text: string, type: DataType): LookupValue => jsonReader(type)(text);
+
+/** When the text of a number says more than a double: always for decimals, that have trailing zeros; for integers when it is long. */
+function exactness(type: DataType): "always" | "long" | "never" {
+  if (typeof type === "string") {
+    if (type === "long") return "long";
+    return type.startsWith("decimal") ? "always" : "never";
+  }
+  const inner =
+    type.type === "list"
+      ? [exactness(type.element)]
+      : type.type === "map"
+        ? [exactness(type.value)]
+        : type.fields.map((field) => exactness(field.type));
+  return inner.includes("always") ? "always" : inner.includes("long") ? "long" : "never";
 }
 
 /** A number stands for its text until its type is known. */
@@ -20,7 +44,7 @@ class NumberText {
   }
 }
 
-function numberText(value: unknown, context: { source?: string } | undefined): unknown {
+function numberText(_key: string, value: unknown, context?: { source?: string }): unknown {
   return typeof value === "number" && context?.source !== undefined ? new NumberText(context.source) : value;
 }
 
@@ -46,12 +70,12 @@ function typed(value: unknown, type: DataType): LookupValue {
 function primitive(value: unknown, type: DataType): LookupValue {
   switch (type) {
     case "long":
-      return BigInt(value as string);
+      return BigInt(value as string | number);
     case "int":
     case "double":
-      return numberOf(String(value));
+      return typeof value === "number" ? value : numberOf(String(value));
     case "float":
-      return Math.fround(numberOf(String(value)));
+      return Math.fround(typeof value === "number" ? value : numberOf(String(value)));
     case "boolean":
       return value === true || value === "true";
     case "binary":
@@ -61,12 +85,11 @@ function primitive(value: unknown, type: DataType): LookupValue {
   }
 }
 
-const numberOf = (text: string): number => {
-  const named: Record<string, number> = {
-    inf: Infinity,
-    "-inf": -Infinity,
-    infinity: Infinity,
-    "-infinity": -Infinity,
-  };
-  return named[text.toLowerCase()] ?? Number(text);
+const infinities: Record<string, number> = {
+  inf: Infinity,
+  "-inf": -Infinity,
+  infinity: Infinity,
+  "-infinity": -Infinity,
 };
+
+const numberOf = (text: string): number => infinities[text.toLowerCase()] ?? Number(text);

@@ -1,6 +1,6 @@
 import {
   isMillraceError,
-  jsonValue,
+  jsonReader,
   MillraceError,
   sqlName,
   suggestion,
@@ -62,14 +62,14 @@ export async function openTransformer(lake: LakeHandles, reference: string): Pro
   const names = new Set(made.map(({ name }) => name));
   const columns = dataset.columns(version).filter(({ name }) => names.has(name));
   const known = new Set(input.map(({ name }) => name));
-  const row = { type: "struct", fields: columns } as const;
+  const read = jsonReader({ type: "struct", fields: columns });
 
   const ask = async (records: readonly string[], signal?: AbortSignal): Promise<Answer[]> => {
     const found = await engine.query(statement(records, input, transform, columns, reads), signal);
     return found.map(({ number, problem, record }) => ({
       number: Number(number),
       ...(typeof problem === "string" ? { problem } : {}),
-      ...(typeof record === "string" ? { row: jsonValue(record, row) as Record<string, LookupValue> } : {}),
+      ...(typeof record === "string" ? { row: read(record) as Record<string, LookupValue> } : {}),
     }));
   };
 

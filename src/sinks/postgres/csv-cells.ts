@@ -30,6 +30,8 @@ export async function* rewriteCells(
     waitingBytes += chunk.byteLength;
     if (waitingBytes >= enough) yield* rewrite();
   }
+  // What waits may be whole: not every chunk was looked at.
+  if (waitingBytes > 0) yield* rewrite();
   if (waitingBytes === 0) return;
   waiting.push(Buffer.of(newline));
   yield* rewrite();

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import {
-  jsonValue,
+  jsonReader,
   MillraceError,
   suggestion,
   type Column,
@@ -59,7 +59,7 @@ export function questionsOf({ key, columns, buckets: count }: Copy, request: Loo
     if (others === undefined) buckets.set(bucket, [question]);
     else others.push(question);
   }
-  return { buckets, read: (line) => jsonValue(line, { type: "struct", fields }) as Record<string, LookupValue> };
+  return { buckets, read: jsonReader({ type: "struct", fields }) as (line: string) => Record<string, LookupValue> };
 }
 
 function chosen(columns: Column[], names: readonly string[] | undefined, target: string): Column[] {

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createServer as createTcpServer } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { openBench, type Bench, type Landing } from "../formats/landing.ts";
 
@@ -91,6 +92,60 @@ const large = Buffer.from(`id,x\n${Array.from({ length: rows }, (_, row) => `${r
 const sum = async (landing: Landing): Promise<unknown> =>
   (await bench.engine.query(`SELECT count(*) AS n, sum(id) AS s, sum(x) AS t FROM ${landing.relation}`))[0];
 const whole = { n: BigInt(rows), s: BigInt((rows * (rows - 1)) / 2), t: BigInt((7 * rows * (rows - 1)) / 2) };
+
+describe("a column of URLs", () => {
+  const lands = async (more: Record<string, unknown> = {}, after?: Landing): Promise<Landing> =>
+    bench.land(
+      { urls: { path: "list.csv", column: "photo" }, allow_hosts: [host], format: "images", ...more },
+      after === undefined ? {} : { after: after.plan.cursor! },
+    );
+  const picture = (red: number): Promise<Buffer> =>
+    sharp({ create: { width: 4, height: 3, channels: 3, background: { r: red, g: 0, b: 0 } } })
+      .png()
+      .toBuffer();
+
+  test("each is a file; what cannot be had is told with its reason, and read once it is there", async () => {
+    for (const name of ["a", "b", "c[1]"]) served.set(`/${name}.png`, { body: await picture(name.length), etag: `"${name}"` });
+    served.set("/page", { body: Buffer.from("<html>not found</html>"), etag: '"p"' });
+    const lines = ["/a.png", "/b.png?token=secret", "/c[1].png", "/a.png", "/gone.png", "/page"].map(at);
+    const others = ["", "pictures/1.png", "ftp://example.com/a.png", `http://user:secret@${host}/a.png`, "http://10.0.0.1/x.png"];
+    await bench.file("list.csv", `id,photo\n${[...lines, ...others].map((url, row) => `${row},${url}`).join("\n")}\n`);
+    const first = await lands();
+    expect(first).toMatchObject({ written: 3 });
+    expect(await bench.rows(first, "uri")).toMatchObject([{ uri: at("/a.png"), width: 4 }, { uri: at("/b.png") }, {}]);
+    const reasons = first.rejected.map(({ reason }) => reason).toSorted();
+    expect(reasons).toHaveLength(6);
+    for (const part of ["/gone.png", "/page", "pictures/1.png", "ftp:", "holds a user", "10.0.0.1"]) {
+      expect(reasons.some((reason) => reason.includes(part)), part).toBe(true);
+    }
+    expect(JSON.stringify([first.rejected, first.plan])).not.toContain("secret");
+    // Nothing is new, and nothing is told again.
+    expect((await lands({}, first)).plan.parts).toEqual([]);
+    served.set("/gone.png", { body: await picture(200), etag: '"g"' });
+    served.delete("/a.png");
+    const second = await lands({}, first);
+    expect([second.written, second.rejected]).toEqual([1, []]);
+    served.set("/a.png", { body: await picture(1), etag: '"a"' });
+    expect((await lands({}, second)).plan.parts).toEqual([]);
+  }); // prettier-ignore
+
+  test("a list that is wrong is refused, and from any kind of table it is one stream", async () => {
+    await bench.file("list.csv", `id,photo\n1,${at("/a.csv")}\n`);
+    await bench.file("list.ndjson", `{"photo": "${at("/a.csv")}"}\n`);
+    await bench.file("list.txt", at("/a.csv"));
+    served.set("/a.csv", { body: large, etag: '"1"' });
+    const refused = (urls: object, more: object = {}) => bench.refusal({ urls, allow_hosts: [host], ...more });
+    expect((await refused({ path: "list.csv", column: "foto" })).hint).toContain("photo");
+    expect((await refused({ path: "nothing.csv", column: "photo" })).message).toContain("does not exist");
+    expect((await refused({ path: "list.txt", column: "photo" })).hint).toContain(".parquet");
+    expect((await refused({ path: "list.csv", column: "photo" }, { path: "x.csv" })).message).toContain("takes the place");
+    for (const path of ["list.csv", "list.ndjson"]) {
+      await using files = await bench.open({ urls: { path, column: "photo" }, allow_hosts: [host] });
+      await files.check();
+      expect(await Array.fromAsync(files.streams())).toMatchObject([{ name: path, columns: [{ name: "id" }, { name: "x" }] }]);
+    }
+  }); // prettier-ignore
+});
 
 describe("files behind URLs", () => {
   test("a file comes once, in parts, and again only when it has changed", async () => {

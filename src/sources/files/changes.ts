@@ -28,7 +28,8 @@ export async function newsOf(
   await using bytes = await open(file);
   const etag = await etagOf(bytes, Math.min(size, bytes.size));
   const now: Seen = { size, modified, etag, ...(revision === undefined ? {} : { revision }) };
-  if (seen === undefined) {
+  // What has no tag was told of, and never read.
+  if (seen === undefined || seen.etag === "") {
     position.set(file.name, now);
     return { ...file, etag };
   }

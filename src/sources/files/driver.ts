@@ -121,9 +121,8 @@ export async function open(options: FilesOptions, context: SourceContext): Promi
       for (const file of await place.list(patterns, signal)) {
         if (file.unreadable !== undefined) continue;
         const suffix = /(\.[A-Za-z0-9]+)?(\.(gz|zst|bz2|zip))?$/i.exec(file.path)?.[0] ?? "";
-        const key = patterns.includes(file.name)
-          ? file.name
-          : posix.join(dirname(place.streamName(file)), `*${suffix}`);
+        const folder = posix.join(dirname(place.streamName(file)), `*${suffix}`);
+        const key = place.stream ?? (patterns.includes(file.name) ? file.name : folder);
         groups.set(key, [...(groups.get(key) ?? []), file]);
       }
       for (const [name, files] of groups) {

@@ -18,6 +18,15 @@ export const filesOptions = z.strictObject({
     .describe(
       "Name of a connection that is a store, such as a bucket: `path` is in it then. Default: this machine, or the store that `path` addresses (`s3://bucket/in/*.csv`, with the credentials of the environment).",
     ),
+  urls: z
+    .strictObject({
+      path: z.string().min(1).describe("A table on this machine: CSV, TSV, NDJSON, JSON or Parquet."),
+      column: z.string().min(1).describe("Its column of URLs."),
+    })
+    .optional()
+    .describe(
+      "Instead of `path`: a column of URLs, each the address of a file. Those that cannot be had are rejected with the reason, and looked at again in the next run.",
+    ),
   paths: paths.optional().describe("The same as `path`."),
   format: z
     .string()
@@ -117,6 +126,10 @@ export default defineSource({
     {
       title: "Files of a web server",
       yaml: 'connections:\n  archive:\n    source: files\n    path: [https://intranet:8443/2023.parquet, https://intranet:8443/2024.parquet]\n    allow_hosts: [intranet]\n    headers: { authorization: "Bearer ${env:ARCHIVE_TOKEN}" }\nflows:\n  orders:\n    from: { connection: archive }',
+    },
+    {
+      title: "Images behind a column of URLs",
+      yaml: "connections:\n  pictures: { source: files, urls: { path: products.csv, column: photo_url }, format: images }\nflows:\n  photos:\n    from: { connection: pictures }",
     },
     {
       title: "Semicolons and decimal commas",

@@ -17,6 +17,8 @@ export function tellApart(found: readonly Found[], position: Position): { files:
     if (file.unreadable === undefined) continue;
     const { name, size, modified, revision } = file;
     const seen = position.get(name);
+    // What was read of it stays.
+    if (file.isAway === true && seen !== undefined && seen.etag !== "") continue;
     if (seen?.size === size && seen.modified === modified && seen.revision === revision) continue;
     position.set(name, { size, modified, etag: "", ...(revision === undefined ? {} : { revision }) });
     told.push(file);

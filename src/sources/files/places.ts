@@ -5,6 +5,7 @@ import type { FilesOptions } from "./index.ts";
 import { listFiles, nameOf } from "./list.ts";
 import { configuredPaths, globBase, globCharacters, isAddress, isWebAddress, ownScratch } from "./scratch.ts";
 import { storePlace } from "./store-place.ts";
+import { addressesIn } from "./url-list.ts";
 
 /** A file as the listing found it. */
 export interface Found {
@@ -19,6 +20,8 @@ export interface Found {
   revision?: string;
   /** Why nobody can read it: it is told of instead. */
   unreadable?: string;
+  /** That it may have been there before, and may come back. */
+  isAway?: boolean;
 }
 
 /** A file as far as its content must be known. `size` is that of the whole file. */
@@ -37,6 +40,8 @@ export interface Place {
   /** How many files may be looked at together: more where each look is a request. */
   readonly looks: number;
   readonly patterns: readonly string[];
+  /** The name of the one stream that all files are, where they are not to be told apart by folder. */
+  readonly stream?: string;
   /** The files of the patterns, each once, by name. Throws `not-found` for a path that does not exist or a glob without a match. */
   list(patterns: readonly string[], signal?: AbortSignal): Promise<Found[]>;
   /** The pattern of a stream below the one pattern that is configured; undefined when it leads out. */
@@ -61,12 +66,22 @@ export async function openPlace(options: FilesOptions, context: SourceContext): 
   // Without a path, all of a store.
   const patterns = configured.length === 0 && options.store !== undefined ? [""] : configured;
   const where = { connection: context.connection };
+  if (options.urls !== undefined) {
+    if (patterns.length === 0) return openWeb(await addressesIn(options.urls, context), options, context);
+    throw new MillraceError("config", "`urls` takes the place of `path` and `store`", { where });
+  }
   if (patterns.length === 0) {
     throw new MillraceError("config", "`files` needs `path`", { where, hint: "set `path: data/*.csv`" });
   }
   const addresses = patterns.filter(isAddress);
-  if (options.store === undefined && addresses.some(isWebAddress))
-    return openWeb(addresses, patterns, options, context);
+  if (options.store === undefined && addresses.some(isWebAddress)) {
+    const other = patterns.find((pattern) => !isWebAddress(pattern));
+    if (other === undefined) return openWeb(addresses, options, context);
+    throw new MillraceError("config", `\`path\` names URLs and \`${other}\``, {
+      where,
+      hint: "one connection or flow reads from one place",
+    });
+  }
   if (options.store === undefined && addresses.length === 0) return localPlace(patterns, resolve(context.folder));
   if (context.store === undefined) {
     throw new MillraceError("config", "files of a store can only be read within a lake", { where });
@@ -95,19 +110,11 @@ export async function openPlace(options: FilesOptions, context: SourceContext): 
 
 async function openWeb(
   addresses: readonly string[],
-  patterns: readonly string[],
   options: FilesOptions,
   { connection, cached, scratch }: SourceContext,
 ): Promise<Place> {
   const where = { connection };
   if (cached === undefined) throw new MillraceError("config", "URLs can only be read within a lake", { where });
-  const other = patterns.find((pattern) => !isWebAddress(pattern));
-  if (other !== undefined) {
-    throw new MillraceError("config", `\`path\` names URLs and \`${other}\``, {
-      where,
-      hint: "one connection or flow reads from one place",
-    });
-  }
   const web = {
     allowHosts: options.allow_hosts,
     headers: options.headers,
@@ -116,7 +123,7 @@ async function openWeb(
   };
   const cache = await cached();
   const { webPlace } = await import("./web-place.ts");
-  return webPlace(addresses, web, cache);
+  return webPlace(addresses, web, cache, options.urls?.path);
 }
 
 function localPlace(patterns: readonly string[], folder: string): Place {

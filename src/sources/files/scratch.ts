@@ -60,6 +60,7 @@ export function localFolders(options: FilesOptions, folder: string): string[] {
       const literal = resolve(folder, path);
       return globCharacters.test(path) ? [literal, resolve(folder, globBase(path))] : [literal];
     }),
+    ...(options.urls === undefined ? [] : [resolve(folder, options.urls.path)]),
     ownScratch(),
   ];
 }

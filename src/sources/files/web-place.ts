@@ -3,9 +3,11 @@ import { rm } from "node:fs/promises";
 import {
   forEachLimited,
   identityOf,
+  isMillraceError,
   MillraceError,
   parseHttpUrl,
   shownUrl,
+  throwIfAborted,
   type RandomAccess,
   type Store,
 } from "../../core/index.ts";
@@ -22,11 +24,18 @@ interface Known {
 
 /**
  * Files behind URLs. They are called by their addresses without queries, which may hold secrets and then change from run to run.
- * Throws `config` for what is no URL of a file.
+ * `list`: the name of the list that the addresses are from; what cannot be had of those is told of. Of others it is an error: throws
+ * `config` for what is no URL of a file.
  */
-export function webPlace(addresses: readonly string[], web: Web, cached: (store: Store) => Store): Place {
+export function webPlace(
+  addresses: readonly string[],
+  web: Web,
+  cached: (store: Store) => Store,
+  list?: string,
+): Place {
   const files = new Map<string, Known>();
-  for (const [name, url] of named(addresses)) files.set(name, { url });
+  const wrong = new Map<string, string>();
+  for (const [name, url] of named(urlsOf(addresses, list === undefined ? undefined : wrong))) files.set(name, { url });
 
   const fresh = async (name: string, signal: AbortSignal | undefined): Promise<WebFile> => {
     const known = files.get(name);
@@ -60,19 +69,29 @@ export function webPlace(addresses: readonly string[], web: Web, cached: (store:
   return {
     id: "",
     looks: 8,
-    patterns: [...files.keys()],
+    patterns: list === undefined ? [...files.keys()] : [list],
+    ...(list === undefined ? {} : { stream: list }),
     async list(wanted, signal) {
       const found: Found[] = [];
-      await forEachLimited([...new Set(wanted)], 8, async (name, index) => {
-        const { size, modified, revision } = await fresh(name, signal);
-        found[index] = { path: name, name, size, modified, ...(revision === undefined ? {} : { revision }) };
+      const names = list === undefined ? [...new Set(wanted)] : [...files.keys()];
+      await forEachLimited(names, 8, async (name, index) => {
+        try {
+          const { size, modified, revision } = await fresh(name, signal);
+          found[index] = { path: name, name, size, modified, ...(revision === undefined ? {} : { revision }) };
+        } catch (error) {
+          throwIfAborted(signal);
+          if (list === undefined || !isMillraceError(error)) throw error;
+          found[index] = absent(name, error.message);
+        }
       });
+      for (const [name, problem] of wrong) found.push(absent(name, problem));
       return found.sort((left, right) => (left.name < right.name ? -1 : 1));
     },
     below: (_, stream) => (files.has(stream) ? stream : undefined),
     streamName: ({ name }) => name,
     async check(signal) {
-      await forEachLimited([...files.keys()], 8, async (name) => void (await fresh(name, signal)));
+      const names = [...files.keys()].slice(0, list === undefined ? undefined : 1);
+      await forEachLimited(names, 8, async (name) => void (await fresh(name, signal)));
     },
     assertReadable: async () => undefined,
     open,
@@ -105,11 +124,30 @@ const short = (text: string): string => createHash("sha256").update(text).digest
 /** What a copy is kept under: two contents of one address differ in their queries. */
 const keyOf = (name: string, url: URL): string => (url.search === "" ? name : `${name}#${short(url.search)}`);
 
-function named(addresses: readonly string[]): Map<string, URL> {
+const absent = (name: string, problem: string): Found => {
+  return { path: name, name, size: 0, modified: 0, unreadable: `cannot be had: ${problem}`, isAway: true };
+};
+
+/** Notes in `wrong` what is no URL, by what stands in its place; throws it when there is no such map. */
+function urlsOf(addresses: readonly string[], wrong: Map<string, string> | undefined): Map<string, URL> {
   const urls = new Map<string, URL>();
   for (const address of addresses) {
-    const url = parseHttpUrl(address);
-    if (/[*[\]]|%7b|\{/i.test(url.pathname)) {
+    let url: URL;
+    try {
+      url = parseHttpUrl(address);
+    } catch (error) {
+      if (wrong === undefined || !isMillraceError(error)) throw error;
+      // Without what may be a secret.
+      wrong.set(
+        address
+          .replace(/\/\/[^/@]*@/, "//")
+          .replace(/\?.*$/, "")
+          .slice(0, 500),
+        error.message,
+      );
+      continue;
+    }
+    if (wrong === undefined && /[*[\]]|%7b|\{/i.test(url.pathname)) {
       throw new MillraceError(
         "config",
         `\`${shownUrl(url)}\` is a pattern, and servers of HTTP do not list their files`,
@@ -120,9 +158,14 @@ function named(addresses: readonly string[]): Map<string, URL> {
     }
     urls.set(url.href, url);
   }
+  return urls;
+}
+
+function named(urls: ReadonlyMap<string, URL>): Map<string, URL> {
   const names = [...urls.values()].map(shownUrl);
   // Queries tell them apart then, and are no secret as long as they are hashed.
-  const isTwin = (name: string): boolean => names.indexOf(name) !== names.lastIndexOf(name);
+  const counts = Map.groupBy(names, (name) => name);
+  const isTwin = (name: string): boolean => counts.get(name)!.length > 1;
   return new Map(
     [...urls.values()].map((url) => {
       const name = shownUrl(url);

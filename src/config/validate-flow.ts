@@ -56,7 +56,7 @@ function fromProblems({ from }: FlowEntry, config: Config, registry: Registry, p
     const place = [...path, "connection"];
     const spec = Object.hasOwn(config.connections, from.connection) ? config.connections[from.connection] : undefined;
     // The path of a store is where it is, not what to read of it.
-    const ownPaths = spec?.source === undefined ? [] : [spec["path"], spec["paths"]];
+    const ownPaths = spec?.source === undefined ? [] : [spec["path"], spec["paths"], spec["urls"]];
     if (spec === undefined) {
       problems.push(unknownName("connection", from.connection, Object.keys(config.connections), place));
     } else if (spec.source !== undefined && from.path !== undefined) {

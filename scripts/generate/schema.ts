@@ -10,12 +10,21 @@ const jsonOf = (schema: z.ZodType): Json => {
   return rest;
 };
 
+/** Options by name, which may be those of JSON schema's own keywords. */
+const optionsWithReferences = (options: Json): Json =>
+  Object.fromEntries(Object.entries(options).map(([name, schema]) => [name, withReferences(schema)]));
+
 /** In options a text may be a reference (`${env:NAME}`), whatever the option's own rules are. */
 function withReferences(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withReferences);
   if (typeof value !== "object" || value === null) return value;
   const { format: _format, pattern: _pattern, secret: _secret, ...rest } = value as Json;
-  const inner = Object.fromEntries(Object.entries(rest).map(([key, item]) => [key, withReferences(item)]));
+  const inner = Object.fromEntries(
+    Object.entries(rest).map(([key, item]) => [
+      key,
+      key === "properties" ? optionsWithReferences(item as Json) : withReferences(item),
+    ]),
+  );
   const type = inner["type"];
   if (type === "number" || type === "integer" || type === "boolean") {
     const { description, default: preset, ...bounds } = inner;
@@ -31,7 +40,8 @@ function withReferences(value: unknown): unknown {
 /** The object schema of a module's options with the key that names the module put in front. */
 function named(key: string, { definition }: FoundModule, extra: Json, references: boolean): Json {
   const options = jsonOf(definition.options);
-  const properties = (references ? withReferences(options["properties"]) : options["properties"]) as Json | undefined;
+  const own = options["properties"] as Json | undefined;
+  const properties = references && own !== undefined ? optionsWithReferences(own) : own;
   return {
     title: definition.title,
     description: definition.summary,

@@ -47,6 +47,8 @@ export interface Converter {
   columns?: readonly Column[];
   /** The module loads native code. */
   native?: boolean;
+  /** The bytes of the assets are not kept, whatever is configured: they hold what the rows must not. */
+  withholdsBytes?: boolean;
   /** Programs that the module starts, within the same limits; the option `programs` gives it their paths by these names. */
   programs?: readonly string[];
 }

@@ -57,6 +57,7 @@ export function readAssets(
 ): Payload {
   const { options, place } = reading;
   const { assets } = options;
+  const keeps = assets.keep && converter.withholdsBytes !== true;
   const columns: readonly Column[] = spec.columns;
   const rejected: RejectedRecord[] = [];
   let rows = 0;
@@ -76,9 +77,9 @@ export function readAssets(
       const wrapping = await unchanged(file, false, place);
       const ready = await fileRef({ ...file, wrapping, format: spec.format }, reading, signal);
       release = ready.release;
-      const inline = assets.keep && file.size <= assets.inline_max_bytes;
+      const inline = keeps && file.size <= assets.inline_max_bytes;
       facts = { ...known, ...(await look(ready.file.path, file.name)), inline };
-      if (assets.keep && !inline && keep !== undefined) {
+      if (keeps && !inline && keep !== undefined) {
         facts.object = await keep(ready.file.path, facts.sha256, file.size);
       }
       const identity = poisonIdentity(ready.file, options);

@@ -14,6 +14,7 @@ const formats: Record<string, () => Promise<{ default: FormatDefinition }>> = {
   labels: async () => (await import("../../formats/labels/index.ts")) as unknown as { default: FormatDefinition },
   video: async () => (await import("../../formats/video/index.ts")) as unknown as { default: FormatDefinition },
   chat: async () => (await import("../../formats/chat/index.ts")) as unknown as { default: FormatDefinition },
+  dicom: async () => (await import("../../formats/dicom/index.ts")) as unknown as { default: FormatDefinition },
   documents: async () => (await import("../../formats/documents/index.ts")) as unknown as { default: FormatDefinition },
   images: async () => (await import("../../formats/images/index.ts")) as unknown as { default: FormatDefinition },
 };
@@ -23,7 +24,7 @@ export function isAssets(format: string | undefined): boolean {
   return format !== undefined && assetFormats.has(format);
 }
 
-const assetFormats = new Set(["audio", "chat", "documents", "images", "labels", "video"]);
+const assetFormats = new Set(["audio", "chat", "dicom", "documents", "images", "labels", "video"]);
 
 export type FormatOptions = { [key: string]: CursorValue };
 

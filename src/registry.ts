@@ -86,6 +86,11 @@ export const registry: Registry = {
       summary: "Delimited text with dialect detection; records that do not fit are told apart from good ones, with file and line.",
       load: async () => (await import("./formats/csv/index.ts")).default,
     },
+    "dicom": {
+      title: "DICOM",
+      summary: "Medical images: elements by name, patient, study and series, geometry, frames as arrays or PNG, and de-identification by PS3.15.",
+      load: async () => (await import("./formats/dicom/index.ts")).default,
+    },
     "documents": {
       title: "Documents",
       summary: "PDF, Word (.docx, .doc), OpenDocument, RTF, HTML, Markdown, e-mail and plain text: text in reading order per document, page or chunk, with metadata, language and tokens.",
@@ -115,6 +120,11 @@ export const registry: Registry = {
       title: "NDJSON",
       summary: "One JSON value a line (JSON Lines); lines that do not parse or do not fit are told apart from good ones, with file and line.",
       load: async () => (await import("./formats/ndjson/index.ts")).default,
+    },
+    "nifti": {
+      title: "NIfTI",
+      summary: "Volumes of neuroimaging, NIfTI-1 and -2, also in gzip: geometry, orientation, volumes and slices as arrays.",
+      load: async () => (await import("./formats/nifti/index.ts")).default,
     },
     "parquet": {
       title: "Apache Parquet",

@@ -15,6 +15,7 @@ import { assetFormatContract, type AssetFormatContract } from "../contracts/asse
 import { formatContract, type FormatContract } from "../contracts/format.ts";
 import { requireFfmpeg } from "../services/ffmpeg.ts";
 import { zip } from "../sources/zip.ts";
+import { dicomFile, niftiFile } from "./scans.ts";
 
 type Rows = readonly { id: number; text: string }[];
 type Subject = Omit<FormatContract, "name" | "definition">;
@@ -144,6 +145,7 @@ const assets: Record<string, AssetFormatContract["sample"]> = {
     mediaType: "text/plain",
     rows: 2,
   },
+  dicom: { bytes: dicomFile(), mediaType: "application/dicom", rows: 1 },
   documents: {
     bytes: Buffer.from(
       "{\\rtf1\\ansi{\\info{\\title Letter}}\\f0 The quick brown fox jumps over the lazy dog.\\par And once more.}",
@@ -171,6 +173,7 @@ assets["labels"] = {
   mediaType: "text/plain",
   rows: 3,
 };
+assets["nifti"] = { bytes: niftiFile(), mediaType: "application/x-nifti", rows: 1 };
 assets["video"] = { bytes: readFileSync(film), mediaType: "video/x-matroska", rows: 2 };
 
 test("every format of the registry has a subject", () => {

@@ -142,7 +142,8 @@ describe.skipIf(!here)("dicom: the corpus", () => {
         for (const [keyword, value] of Object.entries(tags)) {
           if (keyword === "PixelData") continue;
           elements++;
-          expect([name, keyword, own[keyword]]).toEqual([name, keyword, value]);
+          // JSON knows no -0.
+          expect([name, keyword, own[keyword]]).toEqual([name, keyword, JSON.parse(JSON.stringify(value))]);
         }
       }
       if (pixels === undefined) continue;
@@ -185,6 +186,7 @@ describe.skipIf(!here)("dicom: the corpus", () => {
     expect([width, height, channels]).toEqual([64, 64, 1]);
     const full = await read(join(good, "CT_small.dcm"), { pixels: "png", size: 0, window: { center: 40, width: 400 } });
     const grey = await sharp(full.rows[0]!["image"] as Uint8Array)
+      .toColourspace("b-w")
       .raw()
       .toBuffer();
     const values = samplesOf((await read(join(good, "CT_small.dcm"), { pixels: "array" })).rows[0]!);

@@ -31,6 +31,7 @@ async function decodeJpeg(coded: Buffer, { photometric, rows, columns }: Layout)
   if (head !== undefined && head.bits !== 8)
     throw new MillraceError("unsupported", `there is no decoder for JPEG of ${head.bits} bits`);
   const { data, info } = await sharp(colourMarked(coded, head, photometric), { limitInputPixels: 2 ** 28 })
+    .toColourspace(head?.components === 1 ? "b-w" : "srgb")
     .raw()
     .toBuffer({ resolveWithObject: true });
   assertSize(info.width, info.height, { rows, columns });

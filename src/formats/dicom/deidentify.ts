@@ -209,7 +209,7 @@ const names: ReadonlySet<number> = new Set(
   ].map(tagOf),
 );
 
-const escaped = (word: string): string => word.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+const escaped = (word: string): string => word.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 
 const textOf = (value: Value | Value[]): string =>
   Array.isArray(value) ? value.join("\\") : typeof value === "string" ? value : "";

@@ -31,12 +31,12 @@ export function frameReader(data: DataSet, layout: Layout): (index: number) => P
   const { element } = layout;
   if (coding === "none" || element.fragments === undefined) {
     const bits = bitsOfFrame(layout);
+    const all = ordered(data.bytes.subarray(element.start, element.end), layout);
     return async (index) => {
-      const from = element.start + Math.floor((index * bits) / 8);
-      const to = element.start + Math.ceil(((index + 1) * bits) / 8);
-      if (to > element.end) throw new MillraceError("parse", `frame ${index} is not there: the pixel data ends early`);
-      const bytes = data.bytes.subarray(from, to);
-      return native(layout, ordered(bytes, layout), (index * bits) % 8);
+      const from = Math.floor((index * bits) / 8);
+      const to = Math.ceil(((index + 1) * bits) / 8);
+      if (to > all.length) throw new MillraceError("parse", `frame ${index} is not there: the pixel data ends early`);
+      return native(layout, all.subarray(from, to), (index * bits) % 8);
     };
   }
   const frames = codedFrames(data, layout);
@@ -55,8 +55,8 @@ export function frameReader(data: DataSet, layout: Layout): (index: number) => P
 function ordered(bytes: Buffer, { element, bitsAllocated }: Layout): Buffer {
   if (element.little) return bytes;
   // Samples of a byte lie in words where the element says words.
-  const word = bitsAllocated === 8 ? (element.vr === "OW" && bytes.length % 2 === 0 ? 2 : 1) : bitsAllocated / 8;
-  const copy = Buffer.from(bytes);
+  const word = bitsAllocated > 8 ? bitsAllocated / 8 : element.vr === "OW" ? 2 : 1;
+  const copy = Buffer.from(bytes.subarray(0, bytes.length - (bytes.length % word)));
   return word === 2 ? copy.swap16() : word === 4 ? copy.swap32() : word === 8 ? copy.swap64() : copy;
 }
 

@@ -194,8 +194,12 @@ class Reader {
       vr = representationOf(tag);
       if (length === undefinedLength && tag !== pixelDataTag) vr = "SQ";
     }
+    // Who did not know an element may have written it as bytes: implicit and little endian (PS3.5, 6.2.2 note 3).
+    const isCopied = isExplicit && vr === "UN" && length !== undefinedLength;
+    if (isCopied) vr = representationOf(tag);
     if (vr === "XS") vr = this.#signed ? "SS" : "US";
-    const element: Element = { tag, vr, start: body, end: body + length, little: this.#little };
+    const little = this.#little || isCopied;
+    const element: Element = { tag, vr, start: body, end: body + length, little };
     if (length === undefinedLength) {
       // Unknown elements of unknown length are sequences of implicit elements (PS3.5, 6.2.2 note 2).
       if (tag === pixelDataTag || vr === "OB" || vr === "OW") element.end = this.#fragments(element, body, end);
@@ -208,7 +212,7 @@ class Reader {
       this.#cut(`element ${tag.toString(16).padStart(8, "0")}`);
       element.end = end;
       if (vr === "SQ") this.#items(element, body, end, depth, isExplicit, false);
-    } else if (vr === "SQ") this.#items(element, body, element.end, depth, isExplicit, false);
+    } else if (vr === "SQ") this.#items(element, body, element.end, depth, isExplicit && !isCopied, false);
     elements.set(tag, element);
     if (tag === pixelRepresentationTag && element.end - body >= 2) this.#signed = this.#u16(body) === 1;
     return element.end;

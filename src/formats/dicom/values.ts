@@ -55,7 +55,9 @@ export function valuesOf(
   const text = rawText(data, element, charsets);
   if (text === "") return [];
   const parts = whole.has(vr) ? [text] : text.split("\\").map((each) => each.trim());
-  if (vr !== "DS" && vr !== "IS") return parts;
+  // Groups of a name that are empty at its end are left out or not, as the writer likes.
+  if (vr === "PN") return parts.map((part) => part.replace(/=+$/, ""));
+  if (vr !== "DS" && vr !== "IS") return parts.map((part) => (part === "" ? null : part));
   return parts.map((part) => {
     const number = Number(part);
     return part === "" ? null : Number.isFinite(number) ? number : part;

@@ -12,6 +12,7 @@ const formats: Record<string, () => Promise<{ default: FormatDefinition }>> = {
   excel: async () => (await import("../../formats/excel/index.ts")) as unknown as { default: FormatDefinition },
   audio: async () => (await import("../../formats/audio/index.ts")) as unknown as { default: FormatDefinition },
   labels: async () => (await import("../../formats/labels/index.ts")) as unknown as { default: FormatDefinition },
+  nifti: async () => (await import("../../formats/nifti/index.ts")) as unknown as { default: FormatDefinition },
   video: async () => (await import("../../formats/video/index.ts")) as unknown as { default: FormatDefinition },
   chat: async () => (await import("../../formats/chat/index.ts")) as unknown as { default: FormatDefinition },
   dicom: async () => (await import("../../formats/dicom/index.ts")) as unknown as { default: FormatDefinition },
@@ -24,7 +25,7 @@ export function isAssets(format: string | undefined): boolean {
   return format !== undefined && assetFormats.has(format);
 }
 
-const assetFormats = new Set(["audio", "chat", "dicom", "documents", "images", "labels", "video"]);
+const assetFormats = new Set(["audio", "chat", "dicom", "documents", "images", "labels", "nifti", "video"]);
 
 export type FormatOptions = { [key: string]: CursorValue };
 

@@ -146,11 +146,8 @@ describe.skipIf(!here)("dicom: the corpus", () => {
           expect([name, keyword, own[keyword]]).toEqual([name, keyword, JSON.parse(JSON.stringify(value))]);
         }
       }
+      if (row["pixels"] === null && row["problem"] !== null) refused.push(`${name}: ${String(row["problem"])}`);
       if (pixels === undefined) continue;
-      if (row["pixels"] === null) {
-        refused.push(`${name}: ${String(row["problem"])}`);
-        continue;
-      }
       const all = new Float64Array((await readFile(pixels)).buffer);
       const samples = samplesOf(row);
       const frames = shape!.length === (row["shape"] as number[]).length ? 1 : shape![0]!;

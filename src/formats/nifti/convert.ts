@@ -1,8 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { MillraceError, type Converted, type FileRef } from "../../core/index.ts";
 import { AssetRows, type AssetConvertOptions } from "../asset-rows.ts";
 import { createPulse } from "../media.ts";
 import { headerOf } from "../values.ts";
+import { endsEarly, openBytes, type Bytes } from "./bytes.ts";
 import { columns, niftiColumns } from "./columns.ts";
 import { headerBytes, orientationOf, readHeader, unitsOf, type Header } from "./header.ts";
 import type { NiftiOptions } from "./index.ts";
@@ -16,32 +16,35 @@ const maximumValue = 7 * 1024 ** 2;
 const maximumRow = 256 * 1024 ** 2;
 const maximumRows = 1_000_000;
 
-/** The rows of one file, which is read piece by piece. */
+/** The rows of one file, which is read piece by piece, also where it is packed. */
 export default async function* convert(file: FileRef, options: Options): AsyncIterable<Converted> {
   yield headerOf([...(options.columns ?? columns)]);
   const rows = new AssetRows(file, options, niftiColumns);
   const pulse = createPulse();
-  const descriptor = openSync(file.path, "r");
+  const bytes = await openBytes(file.path, headerBytes);
   try {
-    const head = Buffer.alloc(headerBytes);
-    const header = readHeader(head.subarray(0, readSync(descriptor, head, 0, headerBytes, 0)));
+    const header = readHeader(bytes.head);
     const kind = kindOf(header.dataType);
     const facts = factsOf(header, kind);
-    const { rows: unit = "file" } = options;
-    const problem = problemOf(header, kind, fstatSync(descriptor).size);
-    const isDamaged = problem !== null && kind !== undefined && header.offset !== undefined;
-    if (isDamaged) throw new MillraceError("parse", problem);
+    const { rows: unit = "file", statistics = true, voxels = false } = options;
+    const problem = problemOf(header, kind);
+    if (problem === null) {
+      const end = header.offset! + lengthOf(header.dimensions, kind!);
+      // What is packed is seen to end early when it has been read.
+      if (!(header.offset! >= 0) || (bytes.size !== undefined && end > bytes.size)) throw endsEarly();
+      if (unit === "file" || (!statistics && !voxels)) await bytes.pass(end);
+    }
     if (unit === "file" || problem !== null) rows.add([...facts, problem, ...nothing]);
     else {
       for (const place of placesOf(header, unit)) {
-        rows.add([...facts, ...read(descriptor, header, kind!, place, options)]);
+        rows.add([...facts, ...(await read(bytes, header, kind!, place, options))]);
         const ready = rows.take();
         if (ready !== undefined) yield ready;
         if (pulse()) yield { alive: true };
       }
     }
   } finally {
-    closeSync(descriptor);
+    await bytes.close();
   }
   const rest = rows.take(true);
   if (rest !== undefined) yield rest;
@@ -52,12 +55,12 @@ const nothing: null[] = Array.from({ length: 8 }, () => null);
 
 const volumesOf = ({ dimensions }: Header): number => dimensions.slice(3).reduce((all, size) => all * size, 1);
 
-function problemOf(header: Header, kind: Kind | undefined, size: number): string | null {
+const lengthOf = (shape: readonly number[], kind: Kind): number =>
+  shape.reduce((all, size) => all * size, 1) * kind.bytes;
+
+function problemOf(header: Header, kind: Kind | undefined): string | null {
   if (kind === undefined) return `its voxels are of type ${header.dataType}, which is not read`;
-  if (header.offset === undefined) return "its voxels are in another file (`.img`)";
-  const voxels = header.dimensions.reduce((all, each) => all * each, 1);
-  if (!(header.offset >= 0) || header.offset + voxels * kind.bytes > size) return "it ends before its voxels do";
-  return null;
+  return header.offset === undefined ? "its voxels are in another file (`.img`)" : null;
 }
 
 function factsOf(header: Header, kind: Kind | undefined): unknown[] {
@@ -104,19 +107,27 @@ function* placesOf(header: Header, unit: "volume" | "slice"): Generator<Place> {
 }
 
 /** From `problem` on. */
-function read(descriptor: number, header: Header, kind: Kind, place: Place, options: Options): unknown[] {
-  const { volume, slice, shape } = place;
-  const length = shape.reduce((all, size) => all * size, 1) * kind.bytes;
+async function read(
+  bytes: Bytes,
+  header: Header,
+  kind: Kind,
+  { volume, slice, shape }: Place,
+  options: Options,
+): Promise<unknown[]> {
+  const length = lengthOf(shape, kind);
   const empty = [volume, slice, null, null, null, null, null, null];
-  if (length > maximumRow) return [`its volumes take ${length} bytes: use \`rows: slice\``, ...empty];
   const { statistics = true, voxels: keeps = false } = options;
   if (!statistics && !keeps) return [null, ...empty];
   const z = header.dimensions[2] ?? 1;
   const at = header.offset! + (slice === null ? volume * length : (volume * z + slice) * length);
-  const bytes = Buffer.alloc(length);
-  if (readSync(descriptor, bytes, 0, length, at) < length)
-    throw new MillraceError("parse", "it ends before its voxels do");
-  const stored = valuesOf(bytes, kind, header.little);
+  if (length > maximumRow) {
+    await bytes.pass(at + length);
+    return [`its volumes take ${length} bytes: use \`rows: slice\``, ...empty];
+  }
+  await bytes.pass(at);
+  const taken = await bytes.take(length);
+  if (taken.length < length) throw endsEarly();
+  const stored = valuesOf(taken, kind, header.little);
   const values = options.rescale === false ? stored : rescaled(stored, kind, header);
   const measures = statistics ? measure(values) : [null, null, null];
   const isTooMuch = keeps && values.byteLength > maximumValue;

@@ -66,6 +66,7 @@ export function readHeader(bytes: Buffer): Header {
   const rows = isFirst
     ? [280, 296, 312].map((at) => list(float, at, 4, 4))
     : [400, 432, 464].map((at) => list(double, at, 8, 4));
+  const offset = isFirst ? float(108) : long(168);
   const affineFrom = sformCode > 0 ? "sform" : qformCode > 0 ? "qform" : "spacing";
   return {
     version,
@@ -74,7 +75,7 @@ export function readHeader(bytes: Buffer): Header {
     dataType: isFirst ? short(70) : short(12),
     spacing: pixdim.slice(1, rank + 1),
     // Writers that say 0 mean the end of the header and its four bytes of extension.
-    offset: magic.startsWith("n+") ? (isFirst ? float(108) : long(168)) || (isFirst ? 352 : 544) : undefined,
+    offset: magic.startsWith("n+") ? Math.trunc(offset === 0 ? (isFirst ? 352 : 544) : offset) : undefined,
     slope: isFirst ? float(112) : double(176),
     intercept: isFirst ? float(116) : double(184),
     units: isFirst ? bytes[123]! : int(500),

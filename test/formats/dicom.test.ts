@@ -146,7 +146,7 @@ describe.skipIf(!here)("dicom: the corpus", () => {
           expect([name, keyword, own[keyword]]).toEqual([name, keyword, JSON.parse(JSON.stringify(value))]);
         }
       }
-      if (row["pixels"] === null && row["problem"] !== null) refused.push(`${name}: ${String(row["problem"])}`);
+      if (row["pixels"] === null && row["problem"] !== null) refused.push(`${name}: ${row["problem"] as string}`);
       if (pixels === undefined) continue;
       const all = new Float64Array((await readFile(pixels)).buffer);
       const samples = samplesOf(row);

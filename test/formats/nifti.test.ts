@@ -150,12 +150,24 @@ test("files that are cut or lie about their size are rejected, and the others go
   await put("half", (bytes) => bytes.subarray(0, bytes.length / 2));
   await put("head", (bytes) => bytes.subarray(0, 200));
   await put("empty", () => Buffer.alloc(0));
-  await put("huge", (bytes) => void [1, 2, 3, 4].forEach((index) => bytes.writeInt16LE(32_767, 40 + 2 * index)));
-  await put("negative", (bytes) => void bytes.writeInt16LE(-4, 42));
-  await put("dimensions", (bytes) => void bytes.writeInt16LE(200, 40));
-  await put("offset", (bytes) => void bytes.writeFloatLE(Number.NaN, 108));
-  await put("behind", (bytes) => void bytes.writeFloatLE(-1e9, 108));
-  await put("affine", (bytes) => void bytes.fill(0xff, 280, 328));
+  await put("huge", (bytes) => {
+    for (const index of [1, 2, 3, 4]) bytes.writeInt16LE(32_767, 40 + 2 * index);
+  });
+  await put("negative", (bytes) => {
+    bytes.writeInt16LE(-4, 42);
+  });
+  await put("dimensions", (bytes) => {
+    bytes.writeInt16LE(200, 40);
+  });
+  await put("offset", (bytes) => {
+    bytes.writeFloatLE(Number.NaN, 108);
+  });
+  await put("behind", (bytes) => {
+    bytes.writeFloatLE(-1e9, 108);
+  });
+  await put("affine", (bytes) => {
+    bytes.fill(0xff, 280, 328);
+  });
   const packed = gzipSync(good);
   await writeFile(join(hostile, "packed.nii.gz"), packed);
   await writeFile(join(hostile, "packed-half.nii.gz"), packed.subarray(0, packed.length / 2));

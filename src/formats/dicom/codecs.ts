@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import sharp from "sharp";
 import { MillraceError } from "../../core/index.ts";
 import type { Layout } from "./frames.ts";
-import { fromYbr, narrowed, type Frame, type Samples } from "./pixels.ts";
+import { fromYbr, narrowed, type Frame, type Samples } from "./samples.ts";
 import type { Coding } from "./syntaxes.ts";
 
 const require = createRequire(import.meta.url);

@@ -212,7 +212,7 @@ const names: ReadonlySet<number> = new Set(
 const escaped = (word: string): string => word.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 
 const textOf = (value: Value | Value[]): string =>
-  Array.isArray(value) ? value.join("\\") : typeof value === "string" ? value : "";
+  Array.isArray(value) ? value.map((part) => textOf(part)).join("\\") : typeof value === "string" ? value : "";
 
 /** `YYYYMMDD…` moved into the past by days; null for a date that is less than that. */
 function shiftDate(text: string, days: number): string | null {

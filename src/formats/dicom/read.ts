@@ -185,7 +185,10 @@ class Reader {
     // Some writers forget what they said of the whole within an element.
     const isExplicit = /^[A-Z]{2}$/.test(vr);
     if (isExplicit && long.has(vr)) {
-      if (at + 12 > end) return void this.#cut("the head of an element");
+      if (at + 12 > end) {
+        this.#cut("the head of an element");
+        return undefined;
+      }
       length = this.#u32(at + 8);
       body = at + 12;
     } else if (isExplicit) length = this.#u16(at + 6);

@@ -1,7 +1,7 @@
 import sharp from "sharp";
 import { tagOf } from "./dictionary.ts";
 import type { Layout } from "./frames.ts";
-import type { Frame, Samples } from "./pixels.ts";
+import type { Frame, Samples } from "./samples.ts";
 import type { DataSet } from "./read.ts";
 import { valuesOf } from "./values.ts";
 

@@ -59,7 +59,7 @@ export async function openBytes(path: string, headBytes: number): Promise<Bytes>
       }
     },
     async close() {
-      await chunks.return?.();
+      await chunks.return();
     },
   };
 }

@@ -18,7 +18,7 @@ import {
   shownValue,
 } from "./shared/columns.ts";
 import { countOf, ofRows } from "./shared/numbers.ts";
-import { namesOf, noneIsNull, rowsOf, totalOrder } from "./shared/rows.ts";
+import { namesOf, noneIsNull, orderTerms, rowsOf, totalOrder } from "./shared/rows.ts";
 
 const options = z
   .strictObject({
@@ -146,13 +146,7 @@ function shownKey(columns: Column[]): Sql {
 }
 
 function order(options: Options, context: CheckContext): Sql {
-  const wanted = (options.order_by ?? []).map((text) => {
-    const match = /^(.*?)(?:\s+(asc|desc))?$/i.exec(text.trim());
-    const exact = context.columns.some((column) => column.name === text);
-    const column = columnNamed("unique", exact ? text : (match?.[1] ?? text), context);
-    return `${namesOf([column])[0]} ${!exact && match?.[2]?.toLowerCase() === "desc" ? "DESC" : "ASC"} NULLS LAST`;
-  });
-  const terms = [...wanted, ...totalOrder(context)];
+  const terms = [...orderTerms("unique", options.order_by ?? [], context), ...totalOrder(context)];
   if (terms.length === 0)
     throw new MillraceError("config", "the check `unique` needs `order_by`: no column can be ordered");
   return terms.join(", ");

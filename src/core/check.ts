@@ -11,6 +11,37 @@ export interface Threshold {
   max_share?: number;
 }
 
+interface AlikeOrder {
+  /** Terms of ORDER BY, a total order of the rows: of two that are alike, the first one stays. */
+  order: Sql[];
+  /** Whether the rows of `previous` come before all others. */
+  previous: boolean;
+}
+
+/** Texts are alike when so great a share of their pieces of five characters is in both, 0 to 1. Several columns are compared together. */
+export interface AlikeText extends AlikeOrder {
+  text: string[];
+  similarity: number;
+}
+
+/** 64-bit perceptual hashes are alike when at most so many bits differ. */
+export interface AlikeHash extends AlikeOrder {
+  hash: string;
+  bits: number;
+}
+
+export type AlikeQuestion = AlikeText | AlikeHash;
+
+export interface Alike {
+  /** What tells the values of a row of `data` from others; null where there is nothing to compare. */
+  value: Sql;
+  /**
+   * A FROM item of the values that are like one before them: `millrace_value`; `millrace_like`, the row that they are like; `millrace_known`,
+   * whether that one is in the dataset already; `millrace_whole`, whether all rows of the value go, or all but their first.
+   */
+  found: Sql;
+}
+
 export interface CheckContext {
   /** The columns of the rows that are measured. */
   columns: Column[];
@@ -27,6 +58,8 @@ export interface CheckContext {
    * the others. Only where `previous` is. Default: `previous`.
    */
   previousLike?(columns: readonly string[]): Sql;
+  /** Looks for rows that are almost the same; before the rows are there, none seem to be. */
+  alike?(question: AlikeQuestion): Alike;
   /** A FROM item with the rows of the version before this run, whatever the mode: what drift compares with. Default: `previous`. */
   baseline?: Sql;
   /** How many rows `baseline` has, where that is known without reading it. */

@@ -11,48 +11,79 @@ import {
   type NearRequest,
 } from "./near.ts";
 
-/** Shorter texts are alike by chance, and few pieces say little. */
-const shortest = 20;
+/** Shorter texts are alike by chance, and few pieces say little: normal texts of fewer characters are not compared. */
+export const shortest = 20;
 /** Of longer texts the first so many characters are compared: the engine holds 2,048 texts at a time. */
 const longest = 20_000;
-const representatives = 8;
+/** Rows of a bucket that others are compared with. */
+export const textRepresentatives = 8;
+
+/** The text that the columns hold together. */
+export function wholeText(names: readonly string[]): Sql {
+  return names.length === 1
+    ? `CAST(${sqlName(names[0]!)} AS VARCHAR)`
+    : `concat_ws(' ', ${names.map(sqlName).join(", ")})`;
+}
 
 /** Letters and digits in lower case, all else one blank: what is written otherwise only in layout is the same. */
-function normalText(names: readonly string[]): Sql {
-  const text =
-    names.length === 1 ? `CAST(${sqlName(names[0]!)} AS VARCHAR)` : `concat_ws(' ', ${names.map(sqlName).join(", ")})`;
-  return `trim(regexp_replace(lower(nfc_normalize(left(${text}, ${longest}))), '[^\\p{L}\\p{N}]+', ' ', 'g'))`;
+export function normalText(names: readonly string[]): Sql {
+  return `trim(regexp_replace(lower(nfc_normalize(left(${wholeText(names)}, ${longest}))), '[^\\p{L}\\p{N}]+', ' ', 'g'))`;
+}
+
+/** How sketches are cut for a similarity: bins of a band, and the names of the columns of bands. */
+export function bandsFor(similarity: number): { rows: number; names: string[] } {
+  const rows = rowsOfBand(similarity);
+  return { rows, names: Array.from({ length: bandCount(rows) }, (_, index) => `h${index}`) };
+}
+
+/** Columns of the bands of sketches: `r`, the number of the row; `p`, the part that it belongs to; and the bands. */
+export function sketchColumns(names: readonly string[]): Column[] {
+  return [long("r"), int("p"), ...names.map(int)];
+}
+
+/** Bands of the normal texts `t` of a relation that has `r` and `p` as well. */
+export function sketchTexts(
+  engine: NearEngine,
+  relation: Sql,
+  { rows, names }: { rows: number; names: readonly string[] },
+  signal?: AbortSignal,
+): AsyncIterable<ColumnBatch> {
+  const texts = engine.stream(`SELECT r, p::INTEGER AS p, t FROM ${relation}`, signal);
+  return sketchBatches(texts, rows, names.length, signal);
+}
+
+/** Those of the pairs `a`, `b` whose normal texts `x`, `y` are as similar as asked for, with their similarity as `value`. */
+export async function alikeTexts(
+  files: NearFiles,
+  engine: NearEngine,
+  select: Sql,
+  similarity: number,
+  signal?: AbortSignal,
+): Promise<Sql> {
+  const columns: Column[] = [long("a"), long("b"), { name: "value", type: "double" }];
+  return await files.land(columns, alikeBatches(engine.stream(select, signal), similarity, signal));
 }
 
 /** Texts of different splits whose similarity is at least `similarity`, from 0 to 1. */
 export async function nearTexts(
-  names: readonly string[],
+  columns: readonly string[],
   similarity: number,
   request: NearRequest,
   engine: NearEngine,
 ): Promise<NearFinding> {
   await using files = new NearFiles(engine, request);
   const { signal } = request;
-  const base = await baseRows(files, request, [`${normalText(names)} AS t`], `length(t) >= ${shortest}`);
-  const rows = rowsOfBand(similarity);
-  const bands = Array.from({ length: bandCount(rows) }, (_, index) => `h${index}`);
-  const sketches = await files.land(
-    [long("r"), int("p"), ...bands.map(int)],
-    sketchBatches(
-      engine.stream(`SELECT r, p::INTEGER AS p, t FROM ${base.relation}`, signal),
-      rows,
-      bands.length,
-      signal,
-    ),
-  );
-  const pairs = await candidatePairs(files, bandsOf(sketches, bands), representatives);
-  const texts = engine.stream(
+  const base = await baseRows(files, request, [`${normalText(columns)} AS t`], `length(t) >= ${shortest}`);
+  const bands = bandsFor(similarity);
+  const { names } = bands;
+  const sketches = await files.land(sketchColumns(names), sketchTexts(engine, base.relation, bands, signal));
+  const pairs = await candidatePairs(files, bandsOf(sketches, names), textRepresentatives);
+  const verified = await alikeTexts(
+    files,
+    engine,
     `SELECT a, b, x.t AS x, y.t AS y FROM ${pairs} AS pair JOIN ${base.relation} AS x ON pair.a = x.r JOIN ${base.relation} AS y ON pair.b = y.r`,
+    similarity,
     signal,
-  );
-  const verified = await files.land(
-    [long("a"), long("b"), { name: "value", type: "double" }],
-    alikeBatches(texts, similarity, signal),
   );
   return await summarise(engine, base, verified, "DESC", signal);
 }

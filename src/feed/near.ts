@@ -16,8 +16,15 @@ import type { Engine } from "../engine/index.ts";
  * All steps are files that the engine writes, so memory stays within its limit.
  */
 
+/** Where files between steps go. */
+export interface NearPlace {
+  /** Local folder that the engine may write to. */
+  folder: string;
+  signal?: AbortSignal;
+}
+
 /** Where rows are looked for. */
-export interface NearRequest {
+export interface NearRequest extends NearPlace {
   /** A FROM item. */
   relation: Sql;
   columns: readonly Column[];
@@ -25,9 +32,6 @@ export interface NearRequest {
   split: Sql;
   /** How people find the row again, as SQL that gives text. */
   origin: Sql;
-  /** Local folder for files between steps, which the engine may write to. */
-  folder: string;
-  signal?: AbortSignal;
 }
 
 export type NearEngine = Pick<Engine, "query" | "export" | "stream" | "land">;
@@ -52,9 +56,9 @@ export interface NearFinding {
 export class NearFiles implements AsyncDisposable {
   readonly #paths: string[] = [];
   readonly #engine: NearEngine;
-  readonly #request: NearRequest;
+  readonly #request: NearPlace;
 
-  constructor(engine: NearEngine, request: NearRequest) {
+  constructor(engine: NearEngine, request: NearPlace) {
     this.#engine = engine;
     this.#request = request;
   }
@@ -111,22 +115,39 @@ export async function baseRows(
   return { relation: `(SELECT *, file_row_number AS r, ${number} AS p FROM ${relation})`, rows };
 }
 
+/** Which rows of a bucket are compared: `hot` buckets of which there is anything to compare, and the pairs `x`, `y` in them. */
+export interface Pairing {
+  hot: Sql;
+  pairs: Sql;
+}
+
+/** Rows of different splits. */
+const acrossSplits: Pairing = { hot: "min(p) <> max(p)", pairs: "x.p <> y.p" };
+
+/** New rows (`p` is 1) with those that come before them: new ones of a smaller `r`, and all that were there already (`p` is 0). */
+export const withEarlier: Pairing = { hot: "max(p) = 1 AND count(*) > 1", pairs: "x.p = 1 AND y.r < x.r" };
+
 /**
- * Pairs `a` < `b` of rows of different splits that share a bucket. `bands` gives `r`, `p`, `band` and `h`; each row is compared with the
- * first `representatives` rows of each other split in its buckets.
+ * Pairs `a` < `b` of rows that share a bucket, by default of different splits. `bands` gives `r`, `p`, `band` and `h`; each row is compared
+ * with the first `representatives` rows of each split in its buckets.
  */
-export async function candidatePairs(files: NearFiles, bands: Sql, representatives: number): Promise<Sql> {
+export async function candidatePairs(
+  files: NearFiles,
+  bands: Sql,
+  representatives: number,
+  pairing: Pairing = acrossSplits,
+): Promise<Sql> {
   const all = await files.write(bands);
   const shared = await files.write(
     `SELECT b.* FROM ${all.relation} AS b SEMI JOIN ` +
-      `(SELECT band, h FROM ${all.relation} GROUP BY band, h HAVING min(p) <> max(p)) AS hot USING (band, h)`,
+      `(SELECT band, h FROM ${all.relation} GROUP BY band, h HAVING ${pairing.hot}) AS hot USING (band, h)`,
   );
   const first = await files.write(
     `SELECT * FROM ${shared.relation} QUALIFY row_number() OVER (PARTITION BY band, h, p ORDER BY r) <= ${representatives}`,
   );
   const pairs = await files.write(
     `SELECT DISTINCT least(x.r, y.r) AS a, greatest(x.r, y.r) AS b FROM ${shared.relation} AS x ` +
-      `JOIN ${first.relation} AS y ON x.band = y.band AND x.h = y.h WHERE x.p <> y.p`,
+      `JOIN ${first.relation} AS y ON x.band = y.band AND x.h = y.h WHERE ${pairing.pairs}`,
   );
   return pairs.relation;
 }

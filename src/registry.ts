@@ -200,6 +200,11 @@ export const registry: Registry = {
       summary: "Text, binary values and lists have a length within bounds.",
       load: async () => (await import("./checks/length.ts")).default,
     },
+    "near-duplicates": {
+      title: "Near-duplicates",
+      summary: "No row is almost the same as another one, of the run or of the dataset so far: texts by MinHash, images by perceptual hash; the first one stays.",
+      load: async () => (await import("./checks/near-duplicates.ts")).default,
+    },
     "not-null": {
       title: "Not null",
       summary: "Every row has a value in the columns.",

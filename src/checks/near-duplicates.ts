@@ -73,10 +73,14 @@ function alikeOf(options: Options, context: CheckContext): Alike {
     const column = columnNamed(name, options.hash, context);
     const type = formatType(column.type);
     if (!/^(long|decimal\(20,0\))$/.test(type)) {
-      throw new MillraceError("config", `\`hash\` is \`${column.name}\` of type \`${type}\`, but a hash is a \`long\``, {
-        hint: "name the column of the hash: `phash`",
-        where: { check: name, column: column.name },
-      });
+      throw new MillraceError(
+        "config",
+        `\`hash\` is \`${column.name}\` of type \`${type}\`, but a hash is a \`long\``,
+        {
+          hint: "name the column of the hash: `phash`",
+          where: { check: name, column: column.name },
+        },
+      );
     }
   }
   if (context.alike === undefined) {
@@ -101,7 +105,9 @@ function questionOf(options: Options, context: CheckContext): AlikeQuestion {
 function order(options: Options, context: CheckContext): Sql[] {
   const key = context.key.map((column) => sqlName(columnNamed(name, column, context).name));
   // Bytes decide nothing that their hash would not, and are long.
-  const binary = context.columns.filter((column) => kindOf(column) === "binary").map(({ name: column }) => sqlName(column));
+  const binary = context.columns
+    .filter((column) => kindOf(column) === "binary")
+    .map(({ name: column }) => sqlName(column));
   const rest = totalOrder(context).map((column) => (binary.includes(column) ? `hash(${column})` : column));
   return [...orderTerms(name, options.order_by ?? [], context), ...key, ...rest];
 }

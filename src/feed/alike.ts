@@ -1,4 +1,12 @@
-import { throwIfAborted, type AlikeHash, type AlikeQuestion, type AlikeText, type Column, type ColumnBatch, type Sql } from "../core/index.ts";
+import {
+  throwIfAborted,
+  type AlikeHash,
+  type AlikeQuestion,
+  type AlikeText,
+  type Column,
+  type ColumnBatch,
+  type Sql,
+} from "../core/index.ts";
 import { blockPairs, hashRepresentatives, unsignedHash } from "./near-hash.ts";
 import {
   alikeTexts,
@@ -42,7 +50,7 @@ export interface EarlierRows {
 
 /** What tells the values of a row from others, as SQL; null where there is nothing to compare. */
 export function identityOf(question: AlikeQuestion): Sql {
-  return "hash" in question ? unsignedHash(question.hash) : `md5_number(${wholeText(question.text)})`;
+  return "hash" in question ? unsignedHash(question.hash) : `md5(${wholeText(question.text)})`;
 }
 
 /**
@@ -69,11 +77,13 @@ export async function findAlike(files: NearFiles, request: AlikeRequest, engine:
     signal,
   );
   const gone = await files.land(columnsOfPairs, kept(pairs, base.rows, signal));
-  const near = isText ? "round(value, 2) || ' similar'" : "CASE value WHEN 1 THEN '1 bit' ELSE value::INT || ' bits' END || ' apart'";
+  const near = isText
+    ? "round(value, 2) || ' similar'"
+    : "CASE value WHEN 1 THEN '1 bit' ELSE value::INT || ' bits' END || ' apart'";
   const list = await files.write(
     `SELECT x.v AS millrace_value, coalesce(y.origin, z.origin) || ' (' || ${near} || ')' AS millrace_like, a < 0 AS millrace_known, true AS millrace_whole ` +
       `FROM ${gone} AS gone JOIN ${base.relation} AS x ON b = x.r LEFT JOIN ${base.relation} AS y ON a = y.r LEFT JOIN ${found.earlier} AS z ON a = z.r ` +
-      `UNION ALL SELECT v, origin || ' (the same)', false, false FROM ${base.relation} ANTI JOIN ${gone} ON b = r WHERE copies > 1`,
+      `UNION ALL SELECT v, origin || ' (the same)', false, false FROM ${base.relation} AS base ANTI JOIN ${gone} AS gone ON b = r WHERE copies > 1`,
   );
   return list.relation;
 }
@@ -87,7 +97,7 @@ interface Alike {
 
 const nobody = "(SELECT 0::BIGINT AS r, ''::VARCHAR AS origin, ''::VARCHAR AS t WHERE false)";
 const bandsBeside = (earlier: Sql, bands: Sql): Sql =>
-  `SELECT * FROM ${bands} UNION ALL SELECT * FROM (${earlier}) SEMI JOIN ${bands} USING (band, h)`;
+  `SELECT * FROM ${bands} UNION ALL SELECT * FROM (${earlier}) AS earlier SEMI JOIN ${bands} AS own USING (band, h)`;
 
 async function alikeByHash(
   files: NearFiles,
@@ -97,7 +107,9 @@ async function alikeByHash(
 ): Promise<Alike> {
   const blocks = blockPairs(bits);
   const own = await files.write(bandsOf(`(SELECT r, 1 AS p, v AS h FROM ${base})`, blocks));
-  const known = (await earlier?.hashes(files, hash)) ?? `(SELECT 0::BIGINT AS r, 0::UBIGINT AS v, ''::VARCHAR AS origin WHERE false)`;
+  const known =
+    (await earlier?.hashes(files, hash)) ??
+    `(SELECT 0::BIGINT AS r, 0::UBIGINT AS v, ''::VARCHAR AS origin WHERE false)`;
   const bands = bandsBeside(bandsOf(`(SELECT r, 0 AS p, v AS h FROM ${known})`, blocks), own.relation);
   const pairs = await candidatePairs(files, bands, hashRepresentatives, withEarlier);
   const all = `(SELECT r, v FROM ${base} UNION ALL SELECT r, v FROM ${known})`;
@@ -161,7 +173,11 @@ async function* kept(
     throwIfAborted(signal);
     const [a, b] = [batch.columns[0]!.values as BigInt64Array, batch.columns[1]!.values as BigInt64Array];
     const values = batch.columns[2]!.values as Float64Array;
-    const [left, right, likeness] = [new BigInt64Array(batch.rows), new BigInt64Array(batch.rows), new Float64Array(batch.rows)];
+    const [left, right, likeness] = [
+      new BigInt64Array(batch.rows),
+      new BigInt64Array(batch.rows),
+      new Float64Array(batch.rows),
+    ];
     let found = 0;
     for (let index = 0; index < batch.rows; index++) {
       const row = Number(b[index]!);

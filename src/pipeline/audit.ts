@@ -59,7 +59,8 @@ export async function audit(
 ): Promise<Audited> {
   const engine = await lake.engine();
   const rows = await relationOf(lake, staged, plan.output);
-  const { context, planned } = await planFlowChecks(lake, flow, plan, dataset, rows);
+  await using flowChecks = await planFlowChecks(lake, flow, plan, dataset, rows, signal);
+  const { context, planned } = flowChecks;
   const measure = async (checks: readonly PlannedCheck[], files: readonly StagedFile[]): Promise<CheckResult[]> =>
     measureChecks(checks, {
       relation: await relationOf(lake, files, plan.output),

@@ -1,13 +1,27 @@
 import { MillraceError, sqlName, type CheckContext, type Column, type Sql } from "../core/index.ts";
 import type { Dataset, RowFilter } from "../dataset/index.ts";
 import type { Engine } from "../engine/index.ts";
-import { datasetsOf, planChecks, rejectPredicate, verifyChecks, type PlannedCheck } from "../quality/index.ts";
+import {
+  datasetsOf,
+  planChecks,
+  rejectPredicate,
+  rowsThatStay,
+  verifyChecks,
+  type PlannedCheck,
+} from "../quality/index.ts";
+import { AlikeRows, earlierOf, originOfRows } from "./alike.ts";
 import type { CheckSpec, Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { loadCheck } from "./modules.ts";
 import type { RunPlan } from "./runs.ts";
 
 type ChecksOf = Pick<RunPlan, "output" | "key" | "startedAt">;
+
+/** Checks that are ready to be measured, as long as this is not disposed of. */
+export interface FlowChecks extends AsyncDisposable {
+  context: CheckContext;
+  planned: PlannedCheck[];
+}
 
 /** The checks of a flow with their options validated against the columns there will be, and what they may look at. */
 export async function planFlowChecks(
@@ -17,7 +31,9 @@ export async function planFlowChecks(
   dataset: Dataset | undefined,
   /** A FROM item with the new rows. Without it, the datasets that checks look at seem to have no rows: nothing is fetched of them. */
   rows?: Sql,
-): Promise<{ context: CheckContext; planned: PlannedCheck[] }> {
+  signal?: AbortSignal,
+): Promise<FlowChecks> {
+  await using made = new AsyncDisposableStack();
   const beside: Beside[] = [];
   const relationTo = async (other: Dataset): Promise<Sql> => {
     const files = rows === undefined ? [] : await other.files();
@@ -35,6 +51,9 @@ export async function planFlowChecks(
       return nearby.get(key)!;
     };
   }
+  const place = { folder: lake.scratch, ...(signal ? { signal } : {}) };
+  const alike = made.use(new AlikeRows(await lake.engine(), place));
+  context.alike = alike.alike;
   const planned = await planChecks(specs, context, (name) => loadCheck(lake.registry, name));
   if (rows !== undefined) {
     // What is asked for shows when the statements are made; they are made again with what was found for it.
@@ -47,8 +66,15 @@ export async function planFlowChecks(
       beside.push(one);
     }
     await fetchNamed(planned, beside);
+    if (alike.isAsked) {
+      const engine = await lake.engine();
+      const earlier =
+        context.previous === undefined ? undefined : await earlierOf(context, dataset!, rows, place, engine);
+      await alike.search(() => rowsThatStay(rows, planned), originOfRows(context), earlier);
+    }
   }
-  return { context, planned };
+  const kept = made.move();
+  return { context, planned, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /**
@@ -108,8 +134,8 @@ export async function verifyFlowChecks(
   plan: ChecksOf,
   dataset: Dataset | undefined,
 ): Promise<void> {
-  const { planned } = await planFlowChecks(lake, flow, plan, dataset);
-  await verifyChecks(planned, await lake.engine());
+  await using checks = await planFlowChecks(lake, flow, plan, dataset);
+  await verifyChecks(checks.planned, await lake.engine());
 }
 
 /**

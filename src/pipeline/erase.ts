@@ -2,6 +2,7 @@ import { userInfo } from "node:os";
 import { asMillraceError, MillraceError } from "../core/index.ts";
 import { abandonErasure, eraseRows, type Dataset, type Erasing } from "../dataset/index.ts";
 import { dropRowCaches } from "../feed/cache.ts";
+import { forgetSignatures } from "../feed/signatures.ts";
 import { sweepObjects } from "./assets.ts";
 import { forgetAnswers } from "./enrich-answers.ts";
 import { cancelRunsOf, runsInto, scrubReports } from "./erase-runs.ts";
@@ -119,6 +120,7 @@ async function eraseAll(
   for (const { erasing } of targets) report.removed += await erasing.sweep();
   report.removed += await sweepObjects(lake, name);
   report.removed += await forgetAnswers(lake, name);
+  report.removed += await forgetSignatures(lake.store, name);
   report.reports = await scrubReports(lake.store, name);
   for (const { erasing } of targets.toReversed()) await erasing.finish();
 }

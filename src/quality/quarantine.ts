@@ -73,6 +73,13 @@ export function quarantineSelect(relation: Sql, planned: readonly PlannedCheck[]
   return { good, bad };
 }
 
+/** A FROM item with the rows that no rule over single rows moves out. */
+export function rowsThatStay(relation: Sql, planned: readonly PlannedCheck[]): Sql {
+  const single = rejectPredicate(planned).filter((rule) => !rule.window);
+  if (single.length === 0) return relation;
+  return `(SELECT * FROM ${relation} AS data WHERE NOT (${single.map((rule) => `(${rule.predicate})`).join(" OR ")}))`;
+}
+
 function unusedName(columns: readonly Column[], wanted: string): string {
   const taken = new Set(columns.map((column) => column.name.toLowerCase()));
   let name = wanted;

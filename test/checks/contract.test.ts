@@ -67,6 +67,14 @@ const subjects: Record<string, Subject> = {
   },
   labels: { type: "VARCHAR", good: texts("cat", "dog"), bad: ["NULL", "''", "'cow'"], options: byColumn({ values: ["cat", "dog"], missing: [""] }) },
   length: { type: "VARCHAR", good: texts("ab", "äö"), bad: texts("a", "abc"), options: byColumn({ min: 2, max: 2 }) },
+  "near-duplicates": {
+    type: "BIGINT",
+    good: ["0", "-1", "4294967295", "NULL"],
+    // The first one stays; the second is the same, and the others differ in one and two bits.
+    bad: ["255", "255", "254", "252"],
+    failing: 3,
+    options: (column) => ({ hash: column, bits: 2 }),
+  },
   "not-null": { type: "DOUBLE", good: ["1", "'nan'"], bad: ["NULL", "NULL"], options: byColumn() },
   range: { type: "DOUBLE", good: ["0", "10", "-0.0"], bad: ["-1", "11", "'nan'", "'inf'"], options: byColumn({ min: 0, max: 10 }) },
   regex: { type: "VARCHAR", good: texts("AB-1"), bad: texts("ab-1", ""), options: byColumn({ pattern: "^[A-Z]{2}-\\d$" }) },

@@ -5,6 +5,7 @@ import { expect } from "vitest";
 import { parse } from "yaml";
 import { sqlName, type CheckContext, type CheckDefinition, type Sql } from "../../src/core/index.ts";
 import { openEngine, type Engine } from "../../src/engine/index.ts";
+import { AlikeRows } from "../../src/pipeline/alike.ts";
 import { checkSchema, type CheckSpec } from "../../src/pipeline/flow.ts";
 import type { CheckResult } from "../../src/pipeline/report.ts";
 import { measureChecks, planChecks, rejectingSql, verifyChecks, type PlannedCheck } from "../../src/quality/index.ts";
@@ -46,6 +47,7 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
   const notRows = definition.capabilities.rows ? undefined : "the check is about all rows together";
   let engine: Engine;
   let folder: string;
+  const searches = new AsyncDisposableStack();
 
   const relationOf = (values: readonly Sql[], column = "value"): Sql => {
     const list = values.map((value) => `CAST(${value} AS ${contract.type})`);
@@ -54,9 +56,11 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
     return beside === undefined ? `(${rows})` : `(SELECT *, ${beside} AS beside_it FROM (${rows}))`;
   };
   const planned = async (relation: Sql, column: string, common: Record<string, unknown>): Promise<PlannedCheck> => {
+    const rows = searches.use(new AlikeRows(engine, { folder }));
     const context: CheckContext = {
       columns: await engine.columnsOf(`SELECT * FROM ${relation}`),
       key: [],
+      alike: rows.alike,
       now: Date.parse("2024-06-15T12:00:00Z"),
       dataset: (name) => expect.fail(`the check asked for the dataset ${name}`),
       ...contract.context?.(column),
@@ -65,6 +69,7 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
     const spec = { ...checkSchema.parse({ check: definition.name, ...common }), ...own } as CheckSpec;
     const [check] = await planChecks([spec], context, async () => definition);
     await verifyChecks([check!], engine);
+    await rows.search(() => relation, "'another row'");
     return check!;
   };
   const judge = async (
@@ -178,6 +183,7 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
       engine = await openEngine({ spillFolder: join(folder, "spill"), allowed: [folder], memoryLimit: "300MB" });
     },
     async stop() {
+      await searches.disposeAsync();
       await engine[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     },

@@ -210,6 +210,11 @@ export const registry: Registry = {
       summary: "Every row has a value in the columns.",
       load: async () => (await import("./checks/not-null.ts")).default,
     },
+    "personal-data": {
+      title: "Personal data",
+      summary: "No text holds e-mail addresses, telephone, card, bank account and identity numbers, or IP addresses.",
+      load: async () => (await import("./checks/personal-data.ts")).default,
+    },
     "range": {
       title: "Range",
       summary: "Numbers, dates or timestamps lie within bounds; NaN lies in no range.",

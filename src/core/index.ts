@@ -14,6 +14,7 @@ export * from "./format.ts";
 export { parseJson } from "./json.ts";
 export { jsonReader, jsonValue } from "./json-values.ts";
 export { momentText } from "./moment-text.ts";
+export * from "./personal-data/index.ts";
 export * from "./retry.ts";
 export * from "./runner.ts";
 export * from "./secrets.ts";

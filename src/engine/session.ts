@@ -2,7 +2,7 @@ import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
 import "./lossless-text.ts";
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { MillraceError, sqlString, throwIfAborted } from "../core/index.ts";
+import { MillraceError, personalDataFunctions, sqlString, throwIfAborted } from "../core/index.ts";
 import type { EngineOptions } from "./engine.ts";
 import { engineError, isFatal } from "./errors.ts";
 
@@ -88,6 +88,7 @@ async function openDatabase(options: EngineOptions, spillFolder: string): Promis
   });
   const database: Database = { instance, idle: [], all: [] };
   const first = await connect(database);
+  await first.run(personalDataFunctions().join(";\n"));
   await lockDown(first, [spillFolder, ...options.allowed]);
   database.idle.push(first);
   return database;

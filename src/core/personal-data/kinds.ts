@@ -55,6 +55,7 @@ const card = [
 const more = "(?:[.\\-]?[0-9]+)*";
 /** Not in the middle of a number that is written in groups. */
 const notAfterDigits = "^ *|[^\\w .\\-+/] *|[A-Za-z_] +";
+const extension = "(?: ?(?:x|(?i:ext)\\.?) ?[0-9]{1,5})?";
 const northAmerican =
   "(?:(?:\\+|00)?1[ .\\-])?(?:\\([2-9][0-9]{2}\\)[ .\\-]?[0-9]{3}[ .\\-][0-9]{4}|[2-9][0-9]{2}[.\\-][0-9]{3}[.\\-][0-9]{4}|[2-9][0-9]{2} [2-9][0-9]{2} [0-9]{4})";
 const phoneWords = "(?i:\\b(?:tel|telefon|telephone|phone|mobile|mobil|cell|handy|fax|whatsapp)\\b)";
@@ -182,24 +183,25 @@ export const personalKinds = {
       {
         contains: "+",
         before: "^|[^\\w+]",
-        pattern: "\\+[1-9](?:[ .\\-/]?\\(?[0-9]\\)?){7,14}\\b",
+        pattern: `\\+[1-9](?:[ .\\-/]?\\(?[0-9]\\)?){7,14}${extension}\\b`,
         // Signed decimals and pairs of coordinates are none; without separators there are ten digits at least.
         valid: (found) => `NOT regexp_matches(${found}, '^[+][0-9]{1,3}\\.(?:[0-9]{5}|[0-9]+-)|^[+][0-9]{1,9}$')`,
       },
       {
         before: notAfterDigits,
-        pattern: `${northAmerican}\\b${more}`,
-        valid: (found) => full(found, northAmerican),
+        pattern: `${northAmerican}${extension}\\b${more}`,
+        valid: (found) => full(found, `${northAmerican}${extension}`),
       },
       {
         before: notAfterDigits,
         pattern:
           "(?:\\(0[1-9][0-9]{1,3}\\)[ \\-/]{0,2}|0[1-9][0-9]{1,3}(?:[ \\-/]|[ ][\\-/][ ]))[0-9](?:[ \\-/]?[0-9]){5,8}\\b|0[1-9](?:[ .\\-][0-9]{2}){4}\\b",
-        valid: (found) => `NOT ${full(found, "[0-9]{3}-[0-9]{2}-[0-9]{4}")}`,
+        valid: (found) => `NOT regexp_matches(${found}, '^[0-9]{3}-[0-9]{2}-')`,
       },
       {
         before: `${phoneWords}(?:\\s+(?i:no|number|nr)\\b)?[.:#]?\\s{0,3}`,
         pattern: "\\(?[0-9](?:[ .\\-/]?\\(?[0-9]\\)?){6,14}\\b",
+        valid: (found) => `NOT ${full(found, "[0-9]+[.][0-9]+")}`,
       },
     ],
   },

@@ -1,6 +1,5 @@
 import type { Sql } from "../check.ts";
 
-const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 /** The digit at a place, from 1 on. */
 const digit = (text: Sql, at: number): Sql => `(ascii(substr(${text}, ${at}, 1)) - 48)`;
@@ -16,8 +15,8 @@ function luhn(): Sql {
 /** ISO 13616-1: the first four characters go to the end, letters count from 10 to 35, and the number is 1 modulo 97. */
 function iban(): Sql {
   const plain = "replace(number, ' ', '')";
-  const spelt = [...letters].reduce(
-    (text, letter, index) => `replace(${text}, '${letter}', '${10 + index}')`,
+  const spelt = range(10, 35).reduce(
+    (text, value) => `replace(${text}, '${value.toString(36).toUpperCase()}', '${value}')`,
     `(substr(${plain}, 5) || left(${plain}, 4))`,
   );
   // At most 68 digits: 30 at a time, behind what is left of those before.

@@ -200,6 +200,11 @@ export const registry: Registry = {
       summary: "Text, binary values and lists have a length within bounds.",
       load: async () => (await import("./checks/length.ts")).default,
     },
+    "media": {
+      title: "Media",
+      summary: "Images, audio, video and text are fit for training: not blank, blurred, dark, silent, clipped, short or in another language.",
+      load: async () => (await import("./checks/media.ts")).default,
+    },
     "near-duplicates": {
       title: "Near-duplicates",
       summary: "No row is almost the same as another one, of the run or of the dataset so far: texts by MinHash, images by perceptual hash; the first one stays.",

@@ -67,6 +67,12 @@ const subjects: Record<string, Subject> = {
   },
   labels: { type: "VARCHAR", good: texts("cat", "dog"), bad: ["NULL", "''", "'cow'"], options: byColumn({ values: ["cat", "dog"], missing: [""] }) },
   length: { type: "VARCHAR", good: texts("ab", "äö"), bad: texts("a", "abc"), options: byColumn({ min: 2, max: 2 }) },
+  media: {
+    type: "VARCHAR",
+    good: texts("a sentence that is long enough", "and another one of them"),
+    bad: texts("short", ""),
+    options: (text) => ({ preset: "text", text }),
+  },
   "near-duplicates": {
     type: "BIGINT",
     good: ["0", "-1", "4294967295", "NULL"],

@@ -19,6 +19,7 @@ const columns: Column[] = [
   ...["email", "diagnosis", "churned"].map((name) => ({ name, type: "string" as const })),
   ...["ordered_at", "measured_at", "received_at", "shipped_at"].map((name) => ({ name, type: "timestamptz" as const })),
   { name: "day", type: "date" },
+  ...["brightness", "contrast", "sharpness"].map((name) => ({ name, type: "double" as const })),
   ...["price", "paid", "due"].map((name) => ({ name, type: "decimal(10,2)" as const })),
 ];
 

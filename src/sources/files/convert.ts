@@ -10,33 +10,13 @@ import {
   type Payload,
   type RejectedRecord,
 } from "../../core/index.ts";
-import { deathReason, findPrograms, runInSandbox } from "../../sandbox/index.ts";
+import { deathReason } from "../../sandbox/index.ts";
+import { convertJob, poisoned, poisonIdentity } from "../assets/job.ts";
 import type { FormatOptions } from "./formats.ts";
 import type { FilesOptions } from "./index.ts";
 import { limitsOf } from "./members.ts";
 
 type Header = Extract<Converted, { columns: Column[] }>;
-
-export function convertJob(
-  converter: Converter,
-  file: FileRef,
-  formatOptions: Record<string, unknown>,
-  options: FilesOptions,
-  signal: AbortSignal | undefined,
-) {
-  const { programs } = converter;
-  return runInSandbox({
-    module: converter.module,
-    input: [file, programs === undefined ? formatOptions : { ...formatOptions, programs: findPrograms(programs) }],
-    file: file.name,
-    path: file.path,
-    deadlineMs: options.parse_timeout_s * 1000,
-    memoryBytes: options.parse_memory_mb * 1024 ** 2,
-    ...(converter.native === undefined ? {} : { native: converter.native }),
-    ...(programs === undefined ? {} : { programs: true }),
-    ...(signal ? { signal } : {}),
-  });
-}
 
 /** The columns of a file that a converter reads. */
 export async function convertColumns(
@@ -52,14 +32,6 @@ export async function convertColumns(
   }
   if (columns !== undefined) return columns;
   throw new MillraceError("parse", `\`${file.name}\` has no columns`, { where: { file: file.name } });
-}
-
-/** Files whose parser died after it had given records, until they are asked for again. */
-export const poisoned = new Map<string, string>();
-
-/** A file as it is now, and the limits that it was given. */
-export function poisonIdentity(file: FileRef, options: FilesOptions): string {
-  return JSON.stringify([file.path, file.size, file.modified, options.parse_timeout_s, options.parse_memory_mb]);
 }
 
 /** What is left of files that cannot be read: of each one rejected record that names it and says why. */

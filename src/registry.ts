@@ -101,6 +101,11 @@ export const registry: Registry = {
       summary: "One sheet of an .xlsx or .xlsm workbook: shared and inline text, numbers, dates, booleans; read in a child process.",
       load: async () => (await import("./formats/excel/index.ts")).default,
     },
+    "geotiff": {
+      title: "GeoTIFF",
+      summary: "Satellite and aerial images, also cloud-optimised: bands, reference system, bounds, statistics; tiles and windows as arrays or PNG.",
+      load: async () => (await import("./formats/geotiff/index.ts")).default,
+    },
     "images": {
       title: "Images",
       summary: "JPEG, PNG, WebP, GIF, TIFF, AVIF and SVG: size, EXIF, place, colour profile, thumbnail, perceptual hash, sharpness; one row an image.",

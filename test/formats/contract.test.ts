@@ -6,6 +6,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
+import { writeArrayBuffer } from "geotiff";
 import sharp from "sharp";
 import { afterAll, expect, test } from "vitest";
 import type { FormatDefinition } from "../../src/core/index.ts";
@@ -151,6 +152,22 @@ const assets: Record<string, AssetFormatContract["sample"]> = {
       "{\\rtf1\\ansi{\\info{\\title Letter}}\\f0 The quick brown fox jumps over the lazy dog.\\par And once more.}",
     ),
     mediaType: "application/rtf",
+    rows: 1,
+  },
+  geotiff: {
+    bytes: new Uint8Array(
+      writeArrayBuffer(
+        new Float32Array(600).map((_, at) => Math.sin(at)),
+        {
+          width: 30,
+          height: 20,
+          GeographicTypeGeoKey: 4326,
+          ModelPixelScale: [0.1, 0.1, 0],
+          ModelTiepoint: [0, 0, 0, 7, 51, 0],
+        },
+      ) as ArrayBuffer,
+    ),
+    mediaType: "image/tiff",
     rows: 1,
   },
   images: {

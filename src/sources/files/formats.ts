@@ -17,6 +17,7 @@ const formats: Record<string, () => Promise<{ default: FormatDefinition }>> = {
   chat: async () => (await import("../../formats/chat/index.ts")) as unknown as { default: FormatDefinition },
   dicom: async () => (await import("../../formats/dicom/index.ts")) as unknown as { default: FormatDefinition },
   documents: async () => (await import("../../formats/documents/index.ts")) as unknown as { default: FormatDefinition },
+  geotiff: async () => (await import("../../formats/geotiff/index.ts")) as unknown as { default: FormatDefinition },
   images: async () => (await import("../../formats/images/index.ts")) as unknown as { default: FormatDefinition },
 };
 
@@ -25,7 +26,7 @@ export function isAssets(format: string | undefined): boolean {
   return format !== undefined && assetFormats.has(format);
 }
 
-const assetFormats = new Set(["audio", "chat", "dicom", "documents", "images", "labels", "nifti", "video"]);
+const assetFormats = new Set(["audio", "chat", "dicom", "documents", "geotiff", "images", "labels", "nifti", "video"]);
 
 export type FormatOptions = { [key: string]: CursorValue };
 

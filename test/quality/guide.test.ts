@@ -15,8 +15,11 @@ const blocks = (text: string, language: string): string[] =>
 
 /** The columns that the guides speak of. */
 const columns: Column[] = [
-  ...["id", "customer_id", "patient_id", "scan_id", "station"].map((name) => ({ name, type: "long" as const })),
-  ...["email", "diagnosis", "churned"].map((name) => ({ name, type: "string" as const })),
+  ...["id", "customer_id", "patient_id", "scan_id", "station", "phash", "width"].map((name) => ({
+    name,
+    type: "long" as const,
+  })),
+  ...["email", "diagnosis", "churned", "text", "uri"].map((name) => ({ name, type: "string" as const })),
   ...["ordered_at", "measured_at", "received_at", "shipped_at"].map((name) => ({ name, type: "timestamptz" as const })),
   { name: "day", type: "date" },
   ...["brightness", "contrast", "sharpness"].map((name) => ({ name, type: "double" as const })),
@@ -31,7 +34,13 @@ test.each(["quality", "splits"])("the YAML of the guide %s is accepted as writte
     for (const flow of Object.values(flows)) {
       const parsed = flowSchema.parse(flow);
       expect(flowProblems(parsed)).toEqual([]);
-      const context = { columns, key: parsed.key ?? [], now: 0, dataset: (dataset: string) => dataset };
+      const context = {
+        columns,
+        key: parsed.key ?? [],
+        now: 0,
+        dataset: (dataset: string) => dataset,
+        alike: () => ({ value: "NULL", found: "NULL" }),
+      };
       expect(await planChecks(parsed.checks, context, loadCheck)).toHaveLength(parsed.checks.length);
       if (parsed.split) expect(splitExpression(parsed.split, columns, parsed.key ?? [])).toContain("train");
     }

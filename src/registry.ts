@@ -190,6 +190,11 @@ export const registry: Registry = {
       summary: "The newest value of a time column is not too old.",
       load: async () => (await import("./checks/freshness.ts")).default,
     },
+    "label-agreement": {
+      title: "Label agreement",
+      summary: "Annotators who labelled the same item agree: share of pairs, Cohen's and Fleiss' kappa, Krippendorff's alpha, overlap of boxes.",
+      load: async () => (await import("./checks/label-agreement.ts")).default,
+    },
     "label-leakage": {
       title: "Label leakage",
       summary: "No single column gives the label away.",

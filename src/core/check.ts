@@ -95,7 +95,7 @@ export interface Check<Options> {
   measure(options: Options, context: CheckContext): Record<string, Sql>;
   judge(options: Options, measured: Measured, context: CheckContext): Verdict;
   failing?(options: Options, context: CheckContext): Sql;
-  /** When `failing` needs window functions (duplicates): a predicate over `data` that is put into QUALIFY instead of WHERE. */
+  /** When `failing` needs window functions (duplicates): a predicate over `data` that is put into QUALIFY instead of WHERE. It may select from `data` too. */
   qualify?(options: Options, context: CheckContext): Sql;
   /** Why a row fails, for the person who mends it: a text expression over `data`, read only for rows that fail. */
   reason?(options: Options, context: CheckContext): Sql;

@@ -57,6 +57,13 @@ const subjects: Record<string, Subject> = {
     options: byColumn({ max_age: "1h" }),
     empty: "failed",
   },
+  "label-agreement": {
+    type: "VARCHAR",
+    good: texts("a1", "a1", "b2", "b2", "c1"),
+    bad: texts("d1", "d2", "e1", "e3"),
+    options: (label) => ({ label, item: "beside_it" }),
+    beside: (column) => `left(${column}, 1)`,
+  },
   "label-leakage": {
     type: "BIGINT",
     good: count(0, 40).map((value) => String(Number(value) % 2)),

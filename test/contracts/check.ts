@@ -87,7 +87,7 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
       // What is counted and what quarantine would move are the same rows, each with a reason.
       const { row = "false", window } = rejectingSql(check);
       const where = `(${row})${window === undefined ? "" : ` QUALIFY (${window})`}`;
-      const every = `SELECT * FROM ${relation} AS data`;
+      const every = `WITH data AS (SELECT * FROM ${relation}) SELECT * FROM data`;
       const moved = window === undefined ? `${every} WHERE ${where}` : `${every} QUALIFY (${row}) OR (${window})`;
       const [count] = await engine.query(`SELECT count(*)::INT AS n FROM (${moved})`);
       expect(result!.failing).toBe(count!["n"]);

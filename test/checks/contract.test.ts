@@ -89,7 +89,7 @@ const subjects: Record<string, Subject> = {
     options: (column) => ({ hash: column, bits: 2 }),
   },
   "not-null": { type: "DOUBLE", good: ["1", "'nan'"], bad: ["NULL", "NULL"], options: byColumn() },
-  "personal-data": { type: "VARCHAR", good: texts("of 2024-01-15", ""), bad: texts("to a@b.org", "4111 1111 1111 1111"), options: byColumn() },
+  "personal-data": { type: "VARCHAR", good: texts("of 2024-01-15", ""), bad: texts("to a@b.org", "4111 1111 1111 1111"), options: byColumn({ kinds: ["email", "card"] }) },
   range: { type: "DOUBLE", good: ["0", "10", "-0.0"], bad: ["-1", "11", "'nan'", "'inf'"], options: byColumn({ min: 0, max: 10 }) },
   regex: { type: "VARCHAR", good: texts("AB-1"), bad: texts("ab-1", ""), options: byColumn({ pattern: "^[A-Z]{2}-\\d$" }) },
   "row-count": {

@@ -3,6 +3,11 @@ import type { Registry } from "./core/index.ts";
 
 export const registry: Registry = {
   sources: {
+    "camera": {
+      title: "Camera",
+      summary: "Live video of RTSP cameras and HLS playlists, recorded in bounded segments that survive a crash, and read as frames.",
+      load: async () => (await import("./sources/camera/index.ts")).default,
+    },
     "files": {
       title: "Files",
       summary: "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine, in any store or behind URLs, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",

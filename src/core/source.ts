@@ -168,8 +168,11 @@ export interface Source extends AsyncDisposable {
   /** Reaches the system and may read it; moves no rows. Throws what is wrong and how to mend it. */
   check(signal?: AbortSignal): Promise<void>;
   streams(signal?: AbortSignal): AsyncIterable<StreamInfo>;
-  /** Bounded parts that are together exactly what is new after `after`. Zero parts: nothing is new. */
-  plan(request: ReadRequest, options: { after?: Cursor; signal?: AbortSignal }): Promise<Plan>;
+  /**
+   * Bounded parts that are together exactly what is new after `after`. Zero parts: nothing is new. With `peek` only the columns are asked about:
+   * a source that records what cannot be asked for again does not record for it.
+   */
+  plan(request: ReadRequest, options: { after?: Cursor; signal?: AbortSignal; peek?: boolean }): Promise<Plan>;
   /** May be called again, also from another process: the same part gives the same records, or a clear error. */
   read(part: Part, request: ReadRequest, options: ReadOptions): Promise<Payload>;
   /** Rows, nulls, minimum, maximum and checksum of the stream as it is now, computed by the source itself. */

@@ -193,7 +193,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
         const flow = lake.flow(name);
         await using source = await openFlowSource(lake, flow);
         await source.check(signal);
-        const { columns } = await source.plan(requestOf(flow), signal ? { signal } : {});
+        const { columns } = await source.plan(requestOf(flow), { peek: true, ...(signal ? { signal } : {}) });
         if (columns.length > 0) await verifyFlow(lake, name, flow, columns);
       }),
     run: (flow, options) => reading(() => runFlow(lake, flow, options)),

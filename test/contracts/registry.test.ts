@@ -8,7 +8,9 @@ import { registry } from "../../src/registry.ts";
 const tests = fileURLToPath(new URL("..", import.meta.url));
 
 /** Modules that have no subject yet, and why. A module that has one must not be here. */
-const waived: Record<string, string> = {};
+const waived: Record<string, string> = {
+  "sources/camera": "gives what it sees, so that nobody can put rows into it: test/sources/camera*.test.ts",
+};
 
 /** Kinds whose subjects stand in one table, which a test beside it compares with the registry. */
 const tables: Partial<Record<(typeof moduleKinds)[number], string>> = {

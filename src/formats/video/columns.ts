@@ -4,6 +4,11 @@ import { assetColumns, type Column } from "../../core/index.ts";
 export const videoColumns: readonly Column[] = [
   { name: "container", type: "string", doc: "As ffmpeg calls it: `matroska,webm`, `mov,mp4,…`." },
   { name: "duration_s", type: "double", doc: "As the container says, seconds." },
+  {
+    name: "recorded_at",
+    type: "timestamptz",
+    doc: "When it began: as the container says, else a time such as `20261124T120000.000Z` in the file's name; a frame was seen `time_s` later.",
+  },
   { name: "codec", type: "string", doc: "`h264`, `hevc`, `vp9`, …; null when ffmpeg does not know it." },
   { name: "width", type: "int", doc: "Pixels, once the picture is turned as the file says." },
   { name: "height", type: "int", doc: "Pixels, once the picture is turned as the file says." },

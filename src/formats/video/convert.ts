@@ -13,7 +13,7 @@ import {
   type Probe,
   type Programs,
 } from "../media.ts";
-import { headerOf } from "../values.ts";
+import { headerOf, timestampText } from "../values.ts";
 import { columns, videoColumns } from "./columns.ts";
 import { framesOf, type Frame } from "./frames.ts";
 import type { VideoOptions } from "./index.ts";
@@ -43,7 +43,7 @@ export default async function* convert(file: FileRef, options: Options): AsyncIt
       hint: "raise `max_pixels` if they are meant to",
     });
   }
-  const facts = factsOf(found, stream);
+  const facts = factsOf(found, stream, options.asset.uri);
   const add = (problem: string | null, frame?: Frame, looks?: Looks): Uint8Array | undefined => {
     const { phash, brightness, contrast, sharpness, entropy } = looks ?? ({} as Partial<Looks>);
     const ofFrame = [frame === undefined ? null : rows.rows, frame?.time, frame?.image];
@@ -73,7 +73,7 @@ export default async function* convert(file: FileRef, options: Options): AsyncIt
   yield { rows: rows.rows };
 }
 
-function factsOf({ format, streams }: Probe, stream: MediaStream): unknown[] {
+function factsOf({ format, streams }: Probe, stream: MediaStream, uri: string): unknown[] {
   const sound = streams.find((each) => each.codec_type === "audio");
   const rotation = stream.side_data_list?.find((each) => each.rotation !== undefined)?.rotation ?? 0;
   const isTurned = Math.abs(rotation) % 180 === 90;
@@ -81,6 +81,7 @@ function factsOf({ format, streams }: Probe, stream: MediaStream): unknown[] {
   return [
     format.format_name ?? null,
     numberOf(format.duration),
+    recordedAt(tags.get("creation_time"), uri),
     stream.codec_name ?? null,
     (isTurned ? stream.height : stream.width) ?? null,
     (isTurned ? stream.width : stream.height) ?? null,
@@ -95,6 +96,20 @@ function factsOf({ format, streams }: Probe, stream: MediaStream): unknown[] {
     tags.get("title") ?? null,
     tags.size === 0 ? null : JSON.stringify(Object.fromEntries(tags)),
   ];
+}
+
+/** Cameras name files by the time; encoders without a clock say 1970 or 1904. */
+function recordedAt(said: string | undefined, uri: string): string | null {
+  const [, date, time, rest = ""] = /(?<!\d)(\d{8})T(\d{6})(\.\d{1,6})?Z/.exec(uri) ?? [];
+  const named =
+    date === undefined
+      ? undefined
+      : `${date.replace(/(\d{4})(\d\d)(\d\d)/, "$1-$2-$3")}T${time!.replace(/(\d\d)(\d\d)(\d\d)/, "$1:$2:$3")}${rest}Z`;
+  for (const text of [said, named]) {
+    const milliseconds = Date.parse(text ?? "");
+    if (milliseconds > 0) return timestampText(BigInt(milliseconds) * 1000n, true);
+  }
+  return null;
 }
 
 async function look(image: Buffer): Promise<Looks> {

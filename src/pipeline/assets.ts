@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { constants, copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sqlName, sqlString, type KeepAsset } from "../core/index.ts";
+import { MillraceError, sqlName, sqlString, type KeepAsset } from "../core/index.ts";
 import type { DataFile, Dataset, Version, VerifyProblem } from "../dataset/index.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openIfExists } from "./plan.ts";
@@ -11,6 +11,12 @@ import { stagingFolder } from "./staging.ts";
 
 /** The column that names the content of an asset in the store. */
 const objectColumn = "object";
+
+/** The path of an asset in the store by the `object` of its row. Throws `usage` for one that is none. */
+export function objectPath(object: string): string {
+  if (/^[\w-]+\/assets\/[0-9a-f]{2}\/[\w-]+$/.test(object)) return object;
+  throw new MillraceError("usage", `\`${object}\` is not the \`object\` of an asset`);
+}
 
 /** True when rows of the version may name objects. */
 function hasObjects(dataset: Dataset, version: Version | undefined): boolean {

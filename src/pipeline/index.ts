@@ -1,4 +1,4 @@
-import { during, MillraceError, type Column, type Registry, type StreamInfo } from "../core/index.ts";
+import { during, type Column, type Registry, type StreamInfo } from "../core/index.ts";
 import {
   compactDataset,
   diffVersions,
@@ -39,7 +39,7 @@ import { openTransformer } from "./transformer.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
-import { namedObjects, verifyObjects } from "./assets.ts";
+import { namedObjects, objectPath, verifyObjects } from "./assets.ts";
 import { runsInto } from "./erase-runs.ts";
 import { readReport, unfinishedTokens } from "./runs.ts";
 import { stagingFolder } from "./staging.ts";
@@ -105,6 +105,8 @@ export interface Lake extends AsyncDisposable {
   preview(reference: string, options?: Selection & { rows?: number; columns?: string[] }): Promise<Rows>;
   /** The content of an asset by the `object` of its row. Throws `not-found`, and `usage` for a path that is none. */
   asset(object: string): Promise<Uint8Array>;
+  /** The file that holds it, where the store is on this machine. Throws `usage` for a path that is none. */
+  assetFile(object: string): string | undefined;
   export(reference: string, options: ExportOptions): Promise<ExportReport>;
   /** What of one split is in another: groups, copies, and near-duplicates of text, numbers and perceptual hashes. */
   leakage(reference: string, options?: LeakageOptions): Promise<LeakageReport>;
@@ -202,10 +204,8 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
     dataset: (reference) => lake.resolve(reference),
     query: (sql, options) => reading(() => queryLake(lake, sql, options)),
     preview: (reference, options) => reading(() => previewDataset(lake, reference, options)),
-    async asset(object) {
-      if (/^[\w-]+\/assets\/[0-9a-f]{2}\/[\w-]+$/.test(object)) return lake.store.read(object);
-      throw new MillraceError("usage", `\`${object}\` is not the \`object\` of an asset`);
-    },
+    asset: async (object) => lake.store.read(objectPath(object)),
+    assetFile: (object) => lake.store.local?.(objectPath(object)),
     leakage: (reference, options) => reading(() => reportLeakage(lake, reference, options)),
     folds: (reference, options) => reading(() => reportFolds(lake, reference, options)),
     export: (reference, options) => reading(() => exportDataset(lake, reference, options)),

@@ -5,4 +5,5 @@ export * from "./records.ts";
 export * from "./profile.ts";
 export * from "./profile-text.ts";
 export * from "./html.ts";
+export { isShown } from "./preview-card.ts";
 export * from "./preview-html.ts";

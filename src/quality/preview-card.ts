@@ -12,13 +12,13 @@ export interface PreviewContent {
 }
 
 export const cardStyle = `
-.cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); padding: 0; list-style: none; }
+.cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); grid-auto-flow: row dense; padding: 0; list-style: none; }
 .cards > li { border: 1px solid var(--line); border-radius: 6px; background: var(--card); padding: .8rem; overflow: hidden; }
 .cards img, .cards video { display: block; width: 100%; height: 11rem; object-fit: contain; background: var(--back); border-radius: 4px; } audio { display: block; width: 100%; }
 .cards h2 { font-size: .95rem; margin: .6rem 0 .3rem; overflow-wrap: anywhere; } .cards h2 small { display: block; color: var(--soft); font-weight: 400; }
 .cards dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem .7rem; margin: .4rem 0 0; font-size: .85rem; } .cards dd { font-size: inherit; overflow-wrap: anywhere; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; overflow-y: auto; max-height: 16rem; font-size: .88rem; } .cards > li:has(> .text) { grid-column: span 2; } dd .text { max-height: 8rem; }
-@media (max-width: 40rem) { .cards > li:has(> .text) { grid-column: auto; } } @media print { .text { max-height: none; } .cards > li { break-inside: avoid; } }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; overflow-y: auto; max-height: 16rem; font-size: .88rem; } .cards > li.wide { grid-column: span 2; } dd .text { max-height: 8rem; }
+@media (max-width: 40rem) { .cards > li.wide { grid-column: auto; } } @media print { .text { max-height: none; } .cards > li { break-inside: avoid; } }
 `;
 
 /** What a browser shows without running anything. */
@@ -125,9 +125,9 @@ function fact(name: string, text: string): string {
 /** An asset as one can look at it, listen to it or read it. */
 export function card(row: PreviewRow, columns: readonly Column[], content: PreviewContent): string {
   const facts = columns
-    .filter(({ name, type }) => !unlisted.has(name) && type !== "binary" && valueText(row[name]) !== "")
+    .filter(({ name, type }) => !unlisted.has(name) && type !== "binary" && !/^(\[\]|)$/.test(valueText(row[name])))
     .map(({ name }) => fact(name, valueText(row[name])));
   const text = valueText(row["text"]);
   const block = text === "" ? "" : textBlock(text, row["language"]);
-  return `<li>${media(row, columns, content)}<h2>${escapeHtml(valueText(row["uri"]))}${caption(row)}</h2>${block}<dl>${facts.join("")}</dl></li>`;
+  return `<li${text.length > short ? ' class="wide"' : ""}>${media(row, columns, content)}<h2>${escapeHtml(valueText(row["uri"]))}${caption(row)}</h2>${block}<dl>${facts.join("")}</dl></li>`;
 }

@@ -13,6 +13,11 @@ export const registry: Registry = {
       summary: "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine, in any store or behind URLs, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
       load: async () => (await import("./sources/files/index.ts")).default,
     },
+    "kinesis-video": {
+      title: "Amazon Kinesis Video Streams",
+      summary: "The video that a stream retains, read once each by the numbers of its fragments, as frames.",
+      load: async () => (await import("./sources/kinesis-video/index.ts")).default,
+    },
     "mysql": {
       title: "MySQL and MariaDB",
       summary: "Tables, views and any SELECT of a MySQL or MariaDB server, read in one consistent snapshot.",

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import {
   defineCheck,
+  formatType,
   hasPersonalData,
   mayHavePersonalData,
   MillraceError,
@@ -45,12 +46,14 @@ function kindsOf({ kinds }: Options): PersonalKindName[] {
   );
 }
 
+const isListOfText = ({ type }: Column): boolean =>
+  typeof type !== "string" && type.type === "list" && type.element === "string";
 const holdsText = ({ type }: Column): boolean => JSON.stringify(type).includes('"string"');
 
 function lookedInto(options: Options, context: CheckContext): { column: Column; text: Sql }[] {
   const columns =
     options.column === undefined && options.columns === undefined
-      ? context.columns.filter(holdsText)
+      ? context.columns.filter((column) => holdsText(column) && !bookkeeping.has(column.name))
       : columnsOf("personal-data", options, context);
   if (columns.length === 0) {
     throw new MillraceError("config", "the check `personal-data` has no column with text to look into", {
@@ -64,6 +67,9 @@ function lookedInto(options: Options, context: CheckContext): { column: Column; 
     return { column, text: kindOf(column) === "text" ? name : `CAST(${name} AS VARCHAR)` };
   });
 }
+
+/** What nobody wrote, and what assets are found by. */
+const bookkeeping = new Set(["sha256", "object", "media_type"]);
 
 /** Never null. Most texts are done with after one pass that looks for all kinds at once. */
 function has(kinds: readonly PersonalKindName[], text: Sql): Sql {
@@ -136,6 +142,25 @@ const check: Check<Options> = {
       .join(" OR ")})`;
   },
 
+  mask(options, context) {
+    const kinds = kindsOf(options);
+    const mask = (text: Sql): Sql => `mask_personal_data(${text}, [${kinds.map(sqlString).join(", ")}])`;
+    const masks = lookedInto(options, context).map(({ column }): [string, Sql] => {
+      const name = sqlName(column.name);
+      if (column.type === "string") return [column.name, mask(name)];
+      if (isListOfText(column)) return [column.name, `list_transform(${name}, lambda text: ${mask("text")})`];
+      throw new MillraceError(
+        "config",
+        `the check \`personal-data\` cannot mask \`${column.name}\` of type \`${formatType(column.type)}\``,
+        {
+          hint: "name columns with text, or lists of text, with `columns`",
+          where: { check: "personal-data", column: column.name },
+        },
+      );
+    });
+    return Object.fromEntries(masks);
+  },
+
   // Says what kind it is, never the value: reasons are read by more people than the data.
   reason(options, context) {
     const kinds = kindsOf(options);
@@ -155,8 +180,12 @@ export default defineCheck({
   summary: "No text holds e-mail addresses, telephone, card, bank account and identity numbers, or IP addresses.",
   options,
   needs: [],
-  capabilities: { rows: true },
+  capabilities: { rows: true, mask: true },
   examples: [
+    {
+      title: "Transcripts and texts of scans with `[email]`, `[phone]` … in their place",
+      yaml: "check: personal-data\ncolumns: [text]\non_fail: mask\n",
+    },
     { title: "Transcripts without personal data", yaml: "check: personal-data\ncolumn: text\non_fail: reject\n" },
     {
       title: "Warn of cards and bank accounts anywhere",

@@ -129,6 +129,13 @@ async function checkProblems(check: CheckEntry, path: Path, registry: Registry):
   const options = Object.entries(check).filter(([key]) => !commonCheckKeys.includes(key) || own.includes(key));
   const parsed = definition.options.safeParse(Object.fromEntries(options), { reportInput: true });
   const problems = parsed.success ? [] : problemsOf(parsed.error, definition.options, path, commonCheckKeys);
+  if (check.on_fail === "mask" && definition.capabilities.mask !== true) {
+    problems.push({
+      path: [...path, "on_fail"],
+      message: `\`on_fail\` is \`mask\`, but the check \`${check.check}\` has nothing to mask`,
+      hint: "use `warn`, `reject` or `fail`",
+    });
+  }
   if (check.on_fail === "reject" && !definition.capabilities.rows) {
     problems.push({
       path: [...path, "on_fail"],

@@ -3,7 +3,7 @@ import type { Column } from "./types.ts";
 /** SQL of the engine. */
 export type Sql = string;
 
-export type OnFail = "warn" | "reject" | "fail";
+export type OnFail = "warn" | "mask" | "reject" | "fail";
 
 /** How much may fail before the check does: an absolute count or a share (0–1) of the rows. Default: none. */
 export interface Threshold {
@@ -99,6 +99,8 @@ export interface Check<Options> {
   qualify?(options: Options, context: CheckContext): Sql;
   /** Why a row fails, for the person who mends it: a text expression over `data`, read only for rows that fail. */
   reason?(options: Options, context: CheckContext): Sql;
+  /** With `on_fail: mask`: the columns whose values change, and an expression over `data` of what stands there then, of the same type. */
+  mask?(options: Options, context: CheckContext): Record<string, Sql>;
   /** Facts that Parquet footers already give (rows, nulls, min, max) may answer the check without a scan. */
   fromStatistics?(options: Options, statistics: Statistics): Measured | undefined;
 }

@@ -52,7 +52,14 @@ export interface FormatDefinition<Options extends z.ZodType = z.ZodType> extends
   load(): Promise<{ open(options: z.output<Options>): Format }>;
 }
 
-export interface CheckDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, { rows: boolean }> {
+export interface CheckCapabilities {
+  /** It is about single rows, so that failing ones can be rejected. */
+  rows: boolean;
+  /** It can take out of values what makes them fail. */
+  mask?: boolean;
+}
+
+export interface CheckDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, CheckCapabilities> {
   kind: "check";
   load(): Promise<Check<z.output<Options>>>;
 }

@@ -1,25 +1,17 @@
-import {
-  localFile,
-  MillraceError,
-  sqlName,
-  type Column,
-  type ColumnFacts,
-  type Sql,
-  type StagedFile,
-} from "../core/index.ts";
+import { MillraceError, sqlName, type ColumnFacts, type Sql, type StagedFile } from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
-import { stagedRelation } from "../engine/index.ts";
 import { leakageChecks } from "../feed/leakage.ts";
 import { nearChecks, originOf } from "../feed/near-checks.ts";
 import { measureChecks, quarantineSelect, type PlannedCheck } from "../quality/index.ts";
 import type { Flow, SplitSpec } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
+import { maskedVerdict, type Masked } from "./mask.ts";
 import { planFlowChecks } from "./checks.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import type { CheckResult } from "./report.ts";
 import type { RunPlan } from "./runs.ts";
 import { adoptFiles, stagedPrefix } from "./stage.ts";
-import { stagingFolder } from "./staging.ts";
+import { relationOf, stagingFolder } from "./staging.ts";
 import { mergeStatistics } from "./statistics.ts";
 
 export interface Audited {
@@ -32,19 +24,6 @@ export interface Audited {
   failed: boolean;
 }
 
-/** A FROM item over staged files. */
-export async function relationOf(
-  lake: LakeHandles,
-  files: readonly StagedFile[],
-  columns: readonly Column[],
-): Promise<Sql> {
-  await lake.store.fetch?.(files);
-  return stagedRelation(
-    files.map((file) => localFile(lake.store, file.path)),
-    columns,
-  );
-}
-
 /**
  * Measures the staged files in one scan, moves failing rows out where a check says `reject`, and judges what is left.
  * Nothing is published here.
@@ -53,7 +32,7 @@ export async function audit(
   lake: LakeHandles,
   flow: Flow,
   plan: RunPlan,
-  staged: readonly StagedFile[],
+  { files: staged, verdicts }: Masked,
   dataset: Dataset | undefined,
   signal?: AbortSignal,
 ): Promise<Audited> {
@@ -104,6 +83,7 @@ export async function audit(
   // The check of the key that every merge has is news only when it found something.
   checks = checks.filter((result, index) => index < flow.checks.length || result.status !== "passed");
   checks.push(...leakage);
+  checks = checks.map((result, index) => maskedVerdict(verdicts.get(index), result));
   const failed = checks.some((result) => result.status === "failed");
   const statistics = mergeStatistics(files, plan.output);
   const columns = Object.fromEntries(

@@ -55,6 +55,7 @@ export async function planFlowChecks(
   const alike = made.use(new AlikeRows(await lake.engine(), place));
   context.alike = alike.alike;
   const planned = await planChecks(specs, context, (name) => loadCheck(lake.registry, name));
+  verifyMasks(planned, [plan.key, flow.split?.key ?? []].flat());
   if (rows !== undefined) {
     // What is asked for shows when the statements are made; they are made again with what was found for it.
     textsOf(planned);
@@ -75,6 +76,19 @@ export async function planFlowChecks(
   }
   const kept = made.move();
   return { context, planned, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** Rows that are told apart by a column would be the same row once it is masked. Throws `config`. */
+function verifyMasks(planned: readonly PlannedCheck[], keys: readonly string[]): void {
+  for (const { spec, definition, options, context } of planned) {
+    if (spec.on_fail !== "mask") continue;
+    const key = Object.keys(definition.mask!(options, context)).find((column) => keys.includes(column));
+    if (key === undefined) continue;
+    throw new MillraceError("config", `the check \`${spec.check}\` would mask \`${key}\`, which is a key`, {
+      hint: "name the other columns with `columns`",
+      where: { check: spec.check, column: key },
+    });
+  }
 }
 
 /**

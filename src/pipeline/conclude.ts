@@ -1,5 +1,6 @@
 import { MillraceError, messageOf, throwIfAborted, type StagedFile } from "../core/index.ts";
-import { audit, relationOf, type Audited } from "./audit.ts";
+import { relationOf } from "./staging.ts";
+import { audit, type Audited } from "./audit.ts";
 import { inputsOf } from "./features-source.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
@@ -9,6 +10,7 @@ import type { RunProgress, RunReport } from "./report.ts";
 import type { RunOptions } from "./run.ts";
 import { cancelRun, finishRun, isCancelled, type EnrichedCount, type PartResult, type RunPlan } from "./runs.ts";
 import { dropStaged } from "./stage.ts";
+import { maskStaged } from "./mask.ts";
 import { transformWhole } from "./transform.ts";
 
 /** Everything after reading: audit, publish, report. */
@@ -62,7 +64,9 @@ export async function conclude(
     superseded = latest.superseded;
   }
   steps.push(staged);
-  const audited = await audit(lake, flow, plan, staged, planned.dataset, signal);
+  const masked = await maskStaged(lake, flow, plan, staged, planned.dataset, signal);
+  steps.push(masked.files);
+  const audited = await audit(lake, flow, plan, masked, planned.dataset, signal);
   const rejectedFiles = [...results.flatMap((result) => result.rejectedFiles), ...audited.rejectedFiles];
   const report: RunReport = {
     run: plan.run,

@@ -61,10 +61,10 @@ const fromSchema = z.strictObject({
 
 const thresholdShape = {
   on_fail: z
-    .enum(["warn", "reject", "fail"])
+    .enum(["warn", "mask", "reject", "fail"])
     .default("fail")
     .describe(
-      "`warn` notes it, `reject` moves failing rows to `<dataset>__rejected`, `fail` publishes nothing. Default `fail`.",
+      "`warn` notes it, `reject` moves failing rows to `<dataset>__rejected`, `mask` takes out of their values what fails (`personal-data`), `fail` publishes nothing. Default `fail`.",
     ),
   max_rows: z
     .number()

@@ -1,7 +1,7 @@
 import { isMillraceError, MillraceError, sqlName, type Cursor, type Sql, type StagedFile } from "../core/index.ts";
 import { mergeChange, type Change, type Dataset, type Version } from "../dataset/index.ts";
 import type { Audited } from "./audit.ts";
-import { relationOf } from "./audit.ts";
+import { relationOf } from "./staging.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { flowCursor, openIfExists } from "./plan.ts";

@@ -1,5 +1,5 @@
 import { isMillraceError, MillraceError, type StagedFile } from "../core/index.ts";
-import { relationOf } from "./audit.ts";
+import { relationOf } from "./staging.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openIfExists } from "./plan.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";

@@ -1,7 +1,8 @@
 import { isMillraceError, MillraceError, sqlName, type Column, type Sql, type StagedFile } from "../core/index.ts";
 import { splitExpression } from "../feed/split.ts";
 import { rowsOfRecords } from "../quality/index.ts";
-import { audit, relationOf } from "./audit.ts";
+import { maskStaged } from "./mask.ts";
+import { audit } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { datasetOf, erasuresOf, flowCursor, isErasedSince } from "./plan.ts";
@@ -11,7 +12,7 @@ import { completeReplays, openRejected, takeOut, type ReplayState } from "./repl
 import type { RunReport } from "./report.ts";
 import { finishRun, newRunToken, replayPrefix, writeReplay, type RunPlan } from "./runs.ts";
 import { adoptFiles, dropStaged, stagedPrefix } from "./stage.ts";
-import { stagingFolder } from "./staging.ts";
+import { relationOf, stagingFolder } from "./staging.ts";
 
 export interface ReplayOptions {
   /** A predicate over the rejected dataset (`reason`, `check`, `origin`, `record`, `run`, `rejected_at`). Default: all. */
@@ -97,7 +98,8 @@ export async function replayRejected(
     const { taken, staged } = await stageRecords(lake, flow, plan, await rejected.relation(version), options);
     const latest =
       flow.mode === "merge" ? await supersede(lake, flow, plan, staged, signal) : { files: staged, superseded: 0 };
-    const audited = await audit(lake, flow, plan, latest.files, dataset, signal);
+    const masked = await maskStaged(lake, flow, plan, latest.files, dataset, signal);
+    const audited = await audit(lake, flow, plan, masked, dataset, signal);
     report.read = rowsIn(staged);
     report.written = rowsIn(audited.files);
     report.rejected = audited.rejected;
@@ -129,7 +131,7 @@ export async function replayRejected(
       if (published.updated !== undefined) report.updated = published.updated;
       await takeOut(lake, state);
       const kept = new Set(audited.files.map((file) => file.path));
-      for (const file of [...staged, ...latest.files]) {
+      for (const file of [...staged, ...latest.files, ...masked.files]) {
         if (!kept.has(file.path) && !published.already) await lake.store.remove(file.path);
       }
       report.seconds = (performance.now() - started) / 1000;

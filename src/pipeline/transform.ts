@@ -1,12 +1,11 @@
 import type { StagedFile } from "../core/index.ts";
 import { assignFieldIds } from "../dataset/index.ts";
-import { relationOf } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { admittedSelect } from "./columns.ts";
 import type { RunPlan } from "./runs.ts";
 import { adoptFiles, stagedPrefix } from "./stage.ts";
-import { stagingFolder } from "./staging.ts";
+import { relationOf, stagingFolder } from "./staging.ts";
 
 /** Sends all rows of a run through its transform at once. The files that it read are for the caller to remove. */
 export async function transformWhole(

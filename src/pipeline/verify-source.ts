@@ -22,10 +22,11 @@ export async function compareWithSource(
 ): Promise<SourceComparison> {
   const flow = lake.flow(flowName);
   const where = { flow: flowName };
-  if (flow.transform !== undefined) {
-    throw new MillraceError("unsupported", "the flow has a `transform`, so its rows are not those of the source", {
+  const changes = flow.transform === undefined ? "a check with `on_fail: mask`" : "a `transform`";
+  if (flow.transform !== undefined || flow.checks.some((check) => check.on_fail === "mask")) {
+    throw new MillraceError("unsupported", `the flow has ${changes}, so its rows are not those of the source`, {
       where,
-      hint: "land the source without `transform` into a dataset of its own and compare that",
+      hint: "land the source without it into a dataset of its own and compare that",
     });
   }
   const { dataset, version } = await lake.resolve(datasetOf(flowName, flow));

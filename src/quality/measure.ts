@@ -154,7 +154,7 @@ function failedToRun(check: PlannedCheck, error: string): CheckResult {
 
 /**
  * What the verdict means for the run. Within the tolerance a check passes. `warn` turns failed into warned. `reject` moves the
- * failing rows out and warns; with a tolerance, more failing rows than that fail the run, because then the source is at fault.
+ * failing rows out, `mask` changes them, and both warn; with a tolerance, more failing rows than that fail the run, because then the source is at fault.
  */
 function graded(check: PlannedCheck, verdict: Verdict, rows: number): Verdict {
   const { tolerance, spec } = check;
@@ -167,13 +167,15 @@ function graded(check: PlannedCheck, verdict: Verdict, rows: number): Verdict {
     if (tolerance.share !== undefined) limits.push(Math.floor(tolerance.share * rows + 1e-9));
   }
   const limit = limits.length === 0 ? undefined : Math.min(...limits);
+  const mended = { reject: "rejected", mask: "masked", warn: undefined, fail: undefined }[spec.on_fail];
   if (failing !== undefined && limit !== undefined && failing <= limit) {
-    if (spec.on_fail === "reject") return { ...verdict, status: "warned", message: `${verdict.message}; rejected` };
-    return { ...verdict, status: "passed", message: `${verdict.message}; up to ${limit} may` };
+    return mended === undefined
+      ? { ...verdict, status: "passed", message: `${verdict.message}; up to ${limit} may` }
+      : { ...verdict, status: "warned", message: `${verdict.message}; ${mended}` };
   }
   const message = limit === undefined ? verdict.message : `${verdict.message}; at most ${limit} may`;
   if (spec.on_fail === "warn") return { ...verdict, status: "warned", message };
-  if (spec.on_fail === "reject" && limit === undefined)
-    return { ...verdict, status: "warned", message: `${message}; rejected` };
+  if (mended !== undefined && limit === undefined)
+    return { ...verdict, status: "warned", message: `${message}; ${mended}` };
   return { ...verdict, message };
 }

@@ -20,7 +20,7 @@ export interface PlannedCheck {
   /** The check's own options, defaults filled in. */
   options: unknown;
   context: CheckContext;
-  /** How much may fail before the check does. Both undefined: nothing, or with `on_fail: reject`, everything. */
+  /** How much may fail before the check does. Both undefined: nothing, or with `on_fail: reject` and `mask`, everything. */
   tolerance: { rows?: number; share?: number };
 }
 
@@ -89,11 +89,16 @@ async function planCheck(
     }
   }
 
+  if (spec.on_fail === "mask" && facts.capabilities.mask !== true) {
+    throw wrong(`the check \`${spec.check}\` has nothing to mask`, "use `on_fail: warn`, `reject` or `fail`");
+  }
+
   const definition = (await facts.load()) as Check<unknown>;
   try {
     // Both halves look up their columns here, so that a wrong name is found before anything is read.
     definition.measure(parsed.data, context);
     if (spec.on_fail === "reject") rejectingSql({ definition, options: parsed.data, context });
+    if (spec.on_fail === "mask") definition.mask?.(parsed.data, context);
   } catch (error) {
     const known = asMillraceError(error, where);
     throw new MillraceError(known.code, `\`${place}\`: ${known.message}`, {

@@ -1,7 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hasPersonalData, personalKindNames, sqlString, type Sql } from "../../src/core/index.ts";
 import { isRowLocal } from "../../src/pipeline/row-local.ts";
+import { errorOf } from "../contracts/support/observe.ts";
 import { naughtyStrings } from "../contracts/support/names.ts";
 import { makePlace, published, rowsOf } from "../pipeline/place.ts";
 import { pythonEnvironment, runPython } from "../services/python.ts";
@@ -138,6 +140,96 @@ describe("the check `personal-data`", () => {
       "personal-data: `text` has an e-mail address",
     ]);
     expect(String(rows[1]![1])).toContain(secrets[0]);
+  });
+
+  test("masks what enrichers added too, in the rows that have it, and leaves nothing of it but the answers of enrichers", async () => {
+    await using place = await makePlace();
+    await place.put("in/1.csv", ["id,text,note", `1,write to ${secrets[0]},from 10.20.30.40`, "2,nothing,nothing"]);
+    await place.put("in/2.csv", ["id,text,note", "3,nothing,nothing"]);
+    // What it hears is nowhere in what it is given.
+    const spoken = secrets[0]!.split("@");
+    const script = `process.stdout.write(require("node:fs").readFileSync(process.argv[1], "utf8") === "1" ? "heard: " + ${JSON.stringify(spoken)}.join("@") : "heard: nothing")`;
+    const heard = {
+      enricher: "command",
+      of: "raw",
+      command: [process.execPath, "-e", script, "{file}"],
+      version: "1",
+      columns: { heard: "string" },
+    };
+    const checks = [
+      { check: "personal-data", columns: ["text", "heard"], on_fail: "mask" },
+      { check: "regex", column: "heard", pattern: "@", negate: true },
+    ];
+    await using lake = await place.open({
+      notes: {
+        from: { path: "in/*.csv", part_bytes: 1 },
+        transform: "select *, encode(id::varchar) as raw from input",
+        enrich: [heard],
+        checks,
+      },
+    });
+    const report = await published(lake.run("notes"));
+    expect(report).toMatchObject({ read: 3, written: 3, rejected: 0 });
+    expect(report.checks[0]).toMatchObject({
+      status: "warned",
+      failing: 1,
+      measured: { "email:text": 1, "email:heard": 1 },
+    });
+    expect(report.checks[0]!.message).toContain("; masked");
+    expect(report.checks[1]).toMatchObject({ status: "passed" });
+    expect(await rowsOf(lake, "SELECT text, trim(heard), note FROM notes ORDER BY id")).toEqual([
+      ["write to [email]", "heard: [email]", "from 10.20.30.40"],
+      ["nothing", "heard: nothing", "nothing"],
+      ["nothing", "heard: nothing", "nothing"],
+    ]);
+    // Answers of enrichers are kept as they were given, for the next run; nothing else is.
+    const lakeFolder = join(place.folder, "lake");
+    const files = await readdir(lakeFolder, { recursive: true, withFileTypes: true });
+    const holding = new Set<string>();
+    let looked = 0;
+    for (const file of files.filter((each) => each.isFile())) {
+      looked += 1;
+      const bytes = await readFile(join(file.parentPath, file.name));
+      if (bytes.includes(secrets[0]!))
+        holding.add(relative(lakeFolder, file.parentPath).split(sep).slice(0, 2).join("/"));
+    }
+    expect(looked).toBeGreaterThan(8);
+    expect([...holding]).toEqual(["notes/enriched"]);
+    expect(await place.dataFiles("notes")).toHaveLength(2);
+  });
+
+  test("masks lists too; what cannot be masked, keys, and more than may fail stop it", async () => {
+    await using place = await makePlace();
+    await place.put("a.ndjson", [
+      JSON.stringify({ id: "a@b.org", tags: ["x", secrets[0]], fact: { note: secrets[1] } }),
+      JSON.stringify({ id: "2", tags: null, fact: null }),
+    ]);
+    const from = { path: "a.ndjson" };
+    const check = { check: "personal-data", on_fail: "mask" };
+    await using lake = await place.open({
+      lists: { from, checks: [{ ...check, column: "tags" }] },
+      keys: { from, mode: "merge", key: ["id"], checks: [{ ...check, columns: ["id", "tags"] }] },
+      facts: { from, checks: [check] },
+      many: { from, checks: [{ ...check, column: "tags", max_rows: 0 }] },
+    });
+    await published(lake.run("lists"));
+    expect(await rowsOf(lake, "SELECT id, tags, fact.note FROM lists ORDER BY ALL")).toEqual([
+      ["2", null, null],
+      ["a@b.org", ["x", "[email]"], secrets[1]],
+    ]);
+    expect(await errorOf(() => lake.run("keys"))).toMatchObject({
+      code: "config",
+      message: expect.stringContaining("would mask `id`, which is a key"),
+    });
+    expect(await errorOf(() => lake.run("facts"))).toMatchObject({
+      code: "config",
+      message: expect.stringContaining("cannot mask `fact`"),
+    });
+    const other = { from, checks: [{ check: "not-null", column: "id", on_fail: "mask" }] };
+    await expect(place.open({ other })).rejects.toThrow("has nothing to mask");
+    const failed = await lake.run("many");
+    expect(failed).toMatchObject({ status: "failed", checks: [{ status: "failed", failing: 1 }] });
+    expect(failed.checks[0]!.message).toMatch(/at most 0 may$/);
   });
 
   test("a transform that masks passes it, part by part, and masks at inference too", async () => {

@@ -131,6 +131,25 @@ export function checkRules(contract: CheckContract, { rule, ruleIf }: Rules): Fi
   });
 
   ruleIf(
+    definition.capabilities.mask === true ? undefined : "the check has nothing to mask",
+    "masked rows pass, and all else stays as it was",
+    async () => {
+      for (const column of ["value", 'a"b']) {
+        const relation = relationOf([...good, ...bad], column);
+        const { definition: check, options, context } = await planned(relation, column, { on_fail: "mask" });
+        const masks = Object.entries(check.mask!(options, context));
+        expect(masks.map(([name]) => name)).toEqual([column]);
+        const replaced = masks.map(([name, sql]) => `${sql} AS ${sqlName(name)}`).join(", ");
+        const masked = `(WITH data AS (SELECT * FROM ${relation}) SELECT * REPLACE (${replaced}) FROM data)`;
+        const again = await measureChecks([await planned(masked, column, {})], { relation: masked, engine });
+        expect(again[0]).toMatchObject({ status: "passed" });
+        const all = (from: Sql): Promise<unknown> => engine.query(`SELECT * FROM ${from} LIMIT ${good.length}`);
+        expect(await all(masked)).toEqual(await all(relation));
+      }
+    },
+  );
+
+  ruleIf(
     definition.capabilities.rows ? "the check is about rows" : undefined,
     "it refuses limits and actions on rows",
     async () => {

@@ -194,7 +194,7 @@ describe("the check `personal-data`", () => {
         holding.add(relative(lakeFolder, file.parentPath).split(sep).slice(0, 2).join("/"));
     }
     expect(looked).toBeGreaterThan(8);
-    expect([...holding]).toEqual(["notes/enriched"]);
+    expect([...holding]).toEqual(["notes/answers"]);
     expect(await place.dataFiles("notes")).toHaveLength(2);
   });
 

@@ -8,6 +8,11 @@ export const registry: Registry = {
       summary: "Live video of RTSP cameras and HLS playlists, recorded in bounded segments that survive a crash, and read as frames.",
       load: async () => (await import("./sources/camera/index.ts")).default,
     },
+    "dicomweb": {
+      title: "DICOMweb",
+      summary: "Studies, series and instances of an imaging archive (QIDO-RS), and the scans themselves (WADO-RS) read as the format `dicom` reads files; only new instances are fetched again.",
+      load: async () => (await import("./sources/dicomweb/index.ts")).default,
+    },
     "files": {
       title: "Files",
       summary: "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine, in any store or behind URLs, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",

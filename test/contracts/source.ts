@@ -28,6 +28,12 @@ export interface SourceSubject extends AsyncDisposable {
   append(name: string, rows: readonly SourceRow[]): Promise<void>;
   /** Which strings can be names of streams. Absent: only plain ones. */
   takesName?(name: string): boolean;
+  /** Which strings the system holds as they are. Absent: all that are well-formed, without the null character. */
+  takesText?(text: string): boolean;
+  /** What `id` and `text` are called in the streams, where names are given by the system. Default: the same. */
+  columns?: { id: string; text: string };
+  /** How many rows the kit makes in a stream at most, where the system takes long to take them. Default: 20,000. */
+  maximumRows?: number;
   /** A folder whose files the source hands to the engine. */
   folder?: string;
 }

@@ -236,3 +236,8 @@ export function tagOf(keyword: string): number {
   if (tag === undefined) throw new Error(`\`${keyword}\` is no element`);
   return tag;
 }
+
+/** The names of all standard elements. */
+export const keywords = (): Iterable<string> => tags.keys();
+
+export const isKeyword = (name: string): boolean => tags.has(name);

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import {
   isMillraceError,
+  sqlName,
   type Cursor,
   type Part,
   type Plan,
@@ -18,6 +19,10 @@ export interface ReadRows {
   /** `id|text` of every row, sorted. */
   rows: string[];
 }
+
+/** What `id` and `text` are called in the streams of a subject. */
+export const columnsOf = ({ subject }: SourceBench): { id: string; text: string } =>
+  subject.columns ?? { id: "id", text: "text" };
 
 /** What survives in the store between two processes. */
 export const kept = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
@@ -43,7 +48,8 @@ export async function rowsOfPart(
       rowwise: true,
       ...(tolerant ? { tolerant } : {}),
     });
-    const list = ["id", "text"].filter((name) => columns.some((column) => column.name === name));
+    const { id, text } = columnsOf(bench);
+    const list = [id, text].filter((name) => columns.some((column) => column.name === name)).map(sqlName);
     const line = list.length === 0 ? "'a row without id and text'" : `concat_ws('|', ${list.join(", ")})`;
     const relation = stagedRelation(
       landed.files.map(({ path }) => path),

@@ -74,6 +74,11 @@ export const registry: Registry = {
       summary: "Text of scanned pages, photographs and frames by tesseract on this machine, with how sure it is of it.",
       load: async () => (await import("./enrichers/ocr/index.ts")).default,
     },
+    "rekognition": {
+      title: "Amazon Rekognition",
+      summary: "Labels, text, moderation labels and faces in images and videos.",
+      load: async () => (await import("./enrichers/rekognition/index.ts")).default,
+    },
   },
   formats: {
     "arrow": {

@@ -29,8 +29,14 @@ export interface Enricher extends AsyncDisposable {
   check(signal?: AbortSignal): Promise<void>;
   /** What so many inputs will cost, before anything is spent. Absent: nothing. */
   estimate?(inputs: readonly EnricherInput[]): { cost: number; currency: string };
-  /** One answer for each input, in their order. Throws when the service fails; then no input is lost and all can be asked again. */
-  enrich(inputs: readonly EnricherInput[], options: { signal?: AbortSignal }): Promise<Enriched[]>;
+  /**
+   * One answer for each input, in their order. Throws when the service fails; then no input is lost and all can be asked again. Answers that cost
+   * money are told to `keep` as they come, so that they are kept when another input of the call fails.
+   */
+  enrich(
+    inputs: readonly EnricherInput[],
+    options: { signal?: AbortSignal; keep?: (index: number, answer: Enriched) => Promise<void> },
+  ): Promise<Enriched[]>;
 }
 
 export interface EnricherCapabilities {

@@ -47,7 +47,12 @@ export async function enrichAll(
     const asked = open.slice(from, from + batch);
     assertBudget(cost + (enricher.estimate?.(asked).cost ?? 0), maximumCost, inputs.length - from);
     const complete = options.complete === undefined ? asked : await options.complete(asked);
-    const answers = await enricher.enrich(complete, signal ? { signal } : {});
+    const kept = new Set<number>();
+    const keep = async (index: number, answer: Enriched): Promise<void> => {
+      if (cache) await keepAnswer(cache, enricher.model, asked[index]!.hash, answer);
+      kept.add(index);
+    };
+    const answers = await enricher.enrich(complete, { keep, ...(signal ? { signal } : {}) });
     if (answers.length !== asked.length) {
       throw new MillraceError("internal", `the enricher gave ${answers.length} answers to ${asked.length} inputs`);
     }
@@ -55,7 +60,7 @@ export async function enrichAll(
       const { hash } = asked[index]!;
       known.set(hash, answer);
       if ("values" in answer) cost += answer.cost ?? 0;
-      if (cache) await keepAnswer(cache, enricher.model, hash, answer);
+      if (cache && !kept.has(index)) await keepAnswer(cache, enricher.model, hash, answer);
     }
   }
   return { answers: inputs.map(({ hash }) => known.get(hash)!), asked: open.length, cost };

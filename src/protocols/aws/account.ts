@@ -16,7 +16,7 @@ export function regionOf(options: PlaceOptions): { region?: string } {
   return region === undefined ? {} : { region };
 }
 
-interface Keys {
+export interface Keys {
   accessKeyId: string;
   secretAccessKey: string;
   sessionToken?: string;

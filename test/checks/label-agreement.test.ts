@@ -61,7 +61,7 @@ print(json.dumps(result))
 `;
 
 describe("the check `label-agreement`", () => {
-  test("agrees with scikit-learn, statsmodels and krippendorff on kappa and alpha", async () => {
+  test("agrees with scikit-learn, statsmodels and krippendorff on kappa and alpha", { timeout: 300_000 }, async () => {
     const sets = [
       made(60, 2, 3, 0.8, 1, 1),
       made(200, 2, 5, 0.3, 1, 2),

@@ -5,7 +5,7 @@ import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RunReport } from "../../src/pipeline/report.ts";
 import { makePlace, rowsOf, type Place } from "../pipeline/place.ts";
-import { requireFfmpeg } from "../services/ffmpeg.ts";
+import { requireFfmpeg, type Ffmpeg } from "../services/ffmpeg.ts";
 import { errorOf } from "../contracts/support/observe.ts";
 import { ask, openTestEngine, plan, type TestEngine } from "./engine.ts";
 
@@ -14,7 +14,9 @@ const here = existsSync(corpora);
 
 let engine: TestEngine;
 let place: Place;
+let ffmpeg: Ffmpeg;
 beforeAll(async () => {
+  ffmpeg = await requireFfmpeg();
   engine = await openTestEngine();
   place = await makePlace();
 });
@@ -95,7 +97,6 @@ describe("the check `media`", () => {
   });
 
   test("of audio finds what is silent, clipped, short, or of a low rate", async () => {
-    const ffmpeg = await requireFfmpeg();
     await mkdir(join(place.folder, "calls"));
     const sine = "sine=frequency=440:duration=2:sample_rate=16000";
     const make = (name: string, source: string, ...more: string[]): Promise<unknown> =>
@@ -119,7 +120,6 @@ describe("the check `media`", () => {
   });
 
   test("of video finds what is short or small; without a picture it does not come so far; its frames are images", async () => {
-    const ffmpeg = await requireFfmpeg();
     await mkdir(join(place.folder, "films"));
     const make = (name: string, source: string, ...more: string[]): Promise<unknown> =>
       ffmpeg.make("-f", "lavfi", "-i", source, ...more, join(place.folder, "films", name));

@@ -3,12 +3,14 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openLake } from "../../src/index.ts";
-import { requireFfmpeg } from "../services/ffmpeg.ts";
+import { requireFfmpeg, type Ffmpeg } from "../services/ffmpeg.ts";
 import { elementsOf, type Element } from "../support/page.ts";
 import { millrace } from "./millrace.ts";
 
 let folder: string;
+let ffmpeg: Ffmpeg;
 beforeAll(async () => {
+  ffmpeg = await requireFfmpeg();
   folder = await mkdtemp(join(tmpdir(), "millrace-preview-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -34,7 +36,6 @@ const sources = (elements: readonly Element[], name: string): string[] =>
   elements.filter((element) => element.name === name).map(({ attributes }) => attributes["src"]!);
 
 test("recordings and films are played from the page, large ones from files, and texts are read", async () => {
-  const ffmpeg = await requireFfmpeg();
   for (const name of ["calls", "films", "films-elsewhere", "notes", "pages"]) await mkdir(join(folder, name));
   await writeFile(join(folder, "calls", "large.wav"), wave(88));
   await writeFile(join(folder, "calls", "small.wav"), wave(1));

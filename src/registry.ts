@@ -69,6 +69,11 @@ export const registry: Registry = {
       summary: "What any program on this machine says of an asset: a transcript, a caption, an embedding.",
       load: async () => (await import("./enrichers/command/index.ts")).default,
     },
+    "image-embedding": {
+      title: "Embeddings of images",
+      summary: "A vector for each image by an ONNX model on this machine, for search, near-duplicates and training.",
+      load: async () => (await import("./enrichers/image-embedding/index.ts")).default,
+    },
     "ocr": {
       title: "Text in images",
       summary: "Text of scanned pages, photographs and frames by tesseract on this machine, with how sure it is of it.",
@@ -78,6 +83,11 @@ export const registry: Registry = {
       title: "Amazon Rekognition",
       summary: "Labels, text, moderation labels and faces in images and videos.",
       load: async () => (await import("./enrichers/rekognition/index.ts")).default,
+    },
+    "text-embedding": {
+      title: "Embeddings of text",
+      summary: "A vector for each text by an ONNX model on this machine, for search by meaning, near-duplicates and training.",
+      load: async () => (await import("./enrichers/text-embedding/index.ts")).default,
     },
   },
   formats: {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import type * as Runtime from "onnxruntime-node";
+import type runtimeModule from "onnxruntime-node";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import * as z from "zod";
 import { MillraceError, messageOf, type Column } from "../../core/index.ts";
@@ -63,7 +63,7 @@ export async function fileHash(
 }
 
 export interface Model {
-  runtime: typeof Runtime;
+  runtime: typeof runtimeModule;
   session: InferenceSession;
   /** The output that is taken. */
   output: string;
@@ -71,7 +71,7 @@ export interface Model {
 
 /** Loads a model. Throws `unsupported` without the runtime, and `config` for a file that is none or has no such output. */
 export async function loadModel(path: string, output: string | undefined, threads: number): Promise<Model> {
-  let runtime: typeof Runtime;
+  let runtime: typeof runtimeModule;
   try {
     runtime = (await import("onnxruntime-node")).default;
   } catch (cause) {

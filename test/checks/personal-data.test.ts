@@ -202,6 +202,26 @@ describe("the check `personal-data`", () => {
     expect(await place.dataFiles("notes")).toHaveLength(2);
   });
 
+  test("masks before other checks reject, and again when what was rejected is replayed", async () => {
+    await using place = await makePlace();
+    await place.put("a.csv", ["id,price,text", `1,-1,write to ${secrets[0]}`, "2,2,nothing"]);
+    const checks = [
+      { check: "range", column: "price", min: 0, on_fail: "reject" },
+      { check: "personal-data", column: "text", on_fail: "mask" },
+    ];
+    await using lake = await place.open({ notes: { from: { path: "a.csv" }, checks } });
+    expect(await published(lake.run("notes"))).toMatchObject({ written: 1, rejected: 1 });
+    const [[record]] = (await rowsOf(lake, "SELECT record FROM notes__rejected")) as [[string]];
+    expect(JSON.parse(record)).toMatchObject({ id: 1, text: "write to [email]" });
+    const mend = { set: { price: "abs(price)", text: `text || ', or ${secrets[0]}'` } };
+    expect(await published(lake.replay("notes", mend))).toMatchObject({ read: 1, written: 1, rejected: 0 });
+    expect(await rowsOf(lake, "SELECT id, price, text FROM notes ORDER BY id")).toEqual([
+      [1, 1, "write to [email], or [email]"],
+      [2, 2, "nothing"],
+    ]);
+    expect(await place.dataFiles("notes")).toHaveLength(2);
+  });
+
   test("masks lists too; what cannot be masked, keys, and more than may fail stop it", async () => {
     await using place = await makePlace();
     await place.put("a.ndjson", [

@@ -89,6 +89,11 @@ export const registry: Registry = {
       summary: "A vector for each text by an ONNX model on this machine, for search by meaning, near-duplicates and training.",
       load: async () => (await import("./enrichers/text-embedding/index.ts")).default,
     },
+    "transcribe": {
+      title: "Amazon Transcribe",
+      summary: "What is said in recordings: text, language, who speaks when, without what identifies people; call analytics.",
+      load: async () => (await import("./enrichers/transcribe/index.ts")).default,
+    },
   },
   formats: {
     "arrow": {

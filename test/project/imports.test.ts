@@ -34,7 +34,6 @@ const exceptions = [
   // Reading files is reading formats: their definitions, one by one, never their drivers.
   { from: /^sources\/files\/formats\.ts$/, to: /^formats\/[^/]+\/index\.ts$/, typeOnly: false },
   { from: /^sources\/(camera|kinesis-video)\/driver\.ts$/, to: /^formats\/video\/index\.ts$/, typeOnly: false },
-  { from: /^sources\/camera\/driver\.ts$/, to: /^formats\/video\/index\.ts$/, typeOnly: false },
   // What is fetched from an imaging archive is read as files of DICOM are, and its attributes have the names of the dictionary.
   { from: /^sources\/dicomweb\//, to: /^formats\/dicom\/(index|dictionary)\.ts$/, typeOnly: false },
   // The shapes of a configured check and of its result, which the pipeline reports.

@@ -143,7 +143,8 @@ export async function requireDcmdump(): Promise<(path: string, ...keywords: stri
     const values = new Map<string, string>();
     for (const line of stdout.split("\n")) {
       const [, bracketed, plain, keyword] = /^\([\da-f,]+\) \w\w (?:\[(.*?)\s*\]|(\S+)) .*# .* (\w+)$/.exec(line) ?? [];
-      if (keyword !== undefined) values.set(keyword, bracketed ?? plain!);
+      // Those of items in sequences come later.
+      if (keyword !== undefined && !values.has(keyword)) values.set(keyword, bracketed ?? plain!);
     }
     return values;
   };

@@ -112,7 +112,7 @@ const isRefusal = (error: MillraceError): boolean => error.code === "not-found" 
 
 /** Why the others go on without an instance; undefined: they do not. */
 async function problemOf(
-  { searching, unavailable, retrieving }: ScanReading,
+  { searching, unavailable, retrieving, key }: ScanReading,
   { study }: Group,
   uid: string,
   error: unknown,
@@ -129,7 +129,9 @@ async function problemOf(
     return undefined;
   }
   if (!isListed) return "it was removed from the server after it was listed";
-  return unavailable === "reject" ? `the server lists it, and does not give it: ${error.message}` : undefined;
+  if (unavailable !== "reject") return undefined;
+  // What the error says has the UIDs.
+  return `the server lists it, and does not give it: ${key === undefined ? error.message : error.code}`;
 }
 
 /** The same error, which says what it was of. */

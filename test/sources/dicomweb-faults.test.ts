@@ -4,7 +4,14 @@ import { createServer, request as send, type IncomingMessage, type Server, type 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isMillraceError, type MillraceError, type ReadRequest, type Source } from "../../src/core/index.ts";
+import {
+  forEachLimited,
+  isMillraceError,
+  type MillraceError,
+  type Plan,
+  type ReadRequest,
+  type Source,
+} from "../../src/core/index.ts";
 import definition, { dicomwebOptions } from "../../src/sources/dicomweb/index.ts";
 import { boundaryOf, partsOfBody } from "../../src/sources/dicomweb/multipart.ts";
 import { startOrthanc, type Orthanc } from "../services/orthanc.ts";
@@ -54,9 +61,11 @@ interface Read {
   rejected: { reason: string; origin: string }[];
 }
 
-/** Plans and reads a stream, each part again after a temporary failure, as a run does. */
 async function readAll(source: Source, request: ReadRequest): Promise<Read> {
-  const plan = await source.plan(request, {});
+  return readPlan(source, await source.plan(request, {}), request);
+}
+
+async function readPlan(source: Source, plan: Plan, request: ReadRequest): Promise<Read> {
   const read: Read = { uids: [], rejected: [] };
   for (const part of plan.parts) {
     const payload = await source.read(JSON.parse(JSON.stringify(part)) as typeof part, request, {});
@@ -135,25 +144,30 @@ describe("dicomweb: a network that fails", () => {
   test("whatever fails at whichever request, each instance is read once", async () => {
     const passages = new Map<string, Passage>([["none", { fault: "drip", at: -1, requests: 0, fired: false }]]);
     const root = await startBetween(passages);
-    const read = async (name: string): Promise<Read> => {
+    const planOf = async (name: string): Promise<Plan> => {
       await using source = await open(`${root}/${name}/dicom-web`);
-      return readAll(source, scans);
+      return source.plan(scans, {});
     };
-    expect(await read("none")).toEqual({ uids: all, rejected: [] });
-    const { requests } = passages.get("none")!;
-    // The list of studies twice, that of instances, and two series.
-    expect(requests).toBe(5);
-    for (const fault of ["503", "429", "refuse", "cut", "drip"] as const) {
-      for (let at = 0; at < requests; at++) passages.set(`${fault}-${at}`, { fault, at, requests: 0, fired: false });
+    const plan = await planOf("none");
+    // The list of studies twice, and that of instances; then there are two series.
+    expect(passages.get("none")!.requests).toBe(3);
+    const faults = ["503", "429", "refuse", "cut", "drip"] as const;
+    for (const fault of faults) {
+      for (const at of [0, 1, 2]) passages.set(`plan-${fault}-${at}`, { fault, at, requests: 0, fired: false });
     }
     // JSON that ends early in order is damaged; a body of parts that does so goes on with what is missing.
-    for (const at of [3, 4]) passages.set(`short-${at}`, { fault: "short", at, requests: 0, fired: false });
-    const names = [...passages.keys()].filter((name) => name !== "none");
-    const reads = await Promise.all(names.map(async (name) => [name, await read(name)] as const));
-    for (const [name, found] of reads) {
-      expect([name, found]).toEqual([name, { uids: all, rejected: [] }]);
-      expect([name, passages.get(name)!.fired]).toEqual([name, true]);
+    for (const fault of [...faults, "short"] as const) {
+      for (const at of [0, 1]) passages.set(`read-${fault}-${at}`, { fault, at, requests: 0, fired: false });
     }
+    const names = [...passages.keys()].filter((name) => name !== "none");
+    await forEachLimited(names, 3, async (name) => {
+      if (name.startsWith("plan")) expect([name, await planOf(name)]).toEqual([name, plan]);
+      else {
+        await using source = await open(`${root}/${name}/dicom-web`);
+        expect([name, await readPlan(source, plan, scans)]).toEqual([name, { uids: all, rejected: [] }]);
+      }
+      expect([name, passages.get(name)!.fired]).toEqual([name, true]);
+    });
     expect(
       await readdir(folder, { recursive: true }).then((files) => files.filter((file) => file.includes("instance-"))),
     ).toEqual([]);

@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openLake } from "../../src/index.ts";
 import { startOrthanc, requireDcmdump, type Orthanc } from "../services/orthanc.ts";
@@ -120,7 +120,7 @@ describe.skipIf(!existsSync(good))("dicomweb: the corpus in Orthanc", () => {
     for (const { uri, a, b, c } of uris as Record<string, string>[]) {
       expect(uri).toBe(`${orthanc.url}/studies/${a}/series/${b}/instances/${c}`);
     }
-    expect(await place.run("scans")).toEqual({ ...fromScans, read: 0, rejected: 0, status: "nothing-new" });
+    expect(await place.run("scans")).toEqual({ ...fromScans, read: 0, rejected: 0, status: "unchanged" });
   });
 
   test("tables hold what QIDO-RS lists, and what dcmdump reads in the files", async () => {
@@ -130,7 +130,7 @@ describe.skipIf(!existsSync(good))("dicomweb: the corpus in Orthanc", () => {
     for (const [table, element] of Object.entries(levels)) {
       const listed = (await qido(`/${table}`)).map((match) => (match[element] as Row)[tag] as string[]);
       const uids = await place.rows(`select "${columns[table as "series"]}" as uid from ${table}`);
-      expect(uids.map(({ uid }) => uid).toSorted()).toEqual([...new Set(listed.flat())].toSorted());
+      expect(uids.map(({ uid }) => uid as string).toSorted()).toEqual([...new Set(listed.flat())].toSorted());
     }
     const dump = await requireDcmdump();
     const instances = await place.rows(
@@ -167,8 +167,8 @@ describe("dicomweb: what is new", () => {
     const config = JSON.parse(await readFile(join(place.folder, "millrace.yaml"), "utf8")) as { connections: Row };
     config.connections["watching"] = { ...(config.connections["pacs"] as Row), changed_by: "ImageComments" };
     await writeFile(join(place.folder, "millrace.yaml"), JSON.stringify(config));
-    const uids = async (table: string): Promise<unknown[]> =>
-      (await place.rows(`select instance_uid as uid from ${table} order by uid`)).map(({ uid }) => uid);
+    const uids = async (table: string): Promise<string[]> =>
+      (await place.rows(`select instance_uid as uid from ${table} order by uid`)).map(({ uid }) => uid as string);
 
     await orthanc.store([
       small("2.25.1", "2.25.1.1", "2.25.1.1.1", "grows"),

@@ -1,7 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { asMillraceError, isMillraceError, MillraceError, retry, throwIfAborted } from "../../core/index.ts";
+import {
+  asMillraceError,
+  isMillraceError,
+  MillraceError,
+  retry,
+  throwIfAborted,
+  type FetchResponse,
+} from "../../core/index.ts";
 import { boundaryOf, partsOfBody, truncated, type BodyPart } from "./multipart.ts";
 import { segment, wrongType, type Service } from "./service.ts";
 
@@ -33,18 +40,20 @@ export const seriesPath = (study: string, series: string): string =>
 export const instancePath = (study: string, series: string, instance: string): string =>
   `${seriesPath(study, series)}/instances/${segment(instance)}`;
 
+/** Asks for the instances of a path, at most about `most`. Throws what the server refuses with. */
+export function ask({ service, maximumBytes, signal }: Retrieving, path: string, most: number): Promise<FetchResponse> {
+  return service.get(path, accept, (most + 1) * (maximumBytes + overhead), signal);
+}
+
 /**
- * The instances that a path gives, as they come, at most about `most`. Throws `parse` for an answer that is none of DICOMweb, temporary
- * `corrupt` or `unreachable` for one that was cut; what came before is whole.
+ * The instances of an answer, as they come. Throws `parse` for an answer that is none of DICOMweb, temporary `corrupt` or
+ * `unreachable` for one that was cut; what came before is whole.
  */
-export async function* retrieve(
+export async function* instancesOf(
   retrieving: Retrieving,
-  path: string,
+  response: FetchResponse,
   most: number,
 ): AsyncGenerator<Fetched, void, undefined> {
-  const { service, maximumBytes, signal } = retrieving;
-  const limit = (most + 1) * (maximumBytes + overhead);
-  await using response = await service.get(path, accept, { maximumBytes: limit }, signal);
   if (response.status === 204) return;
   const type = response.header("content-type") ?? "";
   const boundary = boundaryOf(type);
@@ -116,14 +125,15 @@ export function uidIn(head: Buffer): string | undefined {
   return undefined;
 }
 
-/** One instance; again after a failure that may pass. Throws as `retrieve`, and `parse` where there is not one. */
+/** One instance; again after a failure that may pass. Throws as `ask` and `instancesOf`, and `parse` where there is not one. */
 export function retrieveOne(retrieving: Retrieving, path: string): Promise<Fetched> {
   const { signal } = retrieving;
   return retry(
     async () => {
       let found: Fetched | undefined;
       try {
-        for await (const fetched of retrieve(retrieving, path, 1)) {
+        await using response = await ask(retrieving, path, 1);
+        for await (const fetched of instancesOf(retrieving, response, 1)) {
           if (found === undefined) found = fetched;
           else await rm(fetched.path, { force: true });
         }

@@ -1,10 +1,10 @@
 import { createHmac } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { isMillraceError, MillraceError } from "../../core/index.ts";
+import { isMillraceError, MillraceError, retry, type FetchResponse } from "../../core/index.ts";
 import type { ComingAsset } from "../assets/read.ts";
 import { searchInstances, instanceOf, type Searching } from "./chosen.ts";
 import type { Group } from "./plan.ts";
-import { instancePath, retrieve, retrieveOne, seriesPath, type Fetched, type Retrieving } from "./retrieve.ts";
+import { ask, instancePath, instancesOf, retrieveOne, seriesPath, type Fetched, type Retrieving } from "./retrieve.ts";
 
 export interface ScanReading {
   retrieving: Retrieving;
@@ -36,19 +36,30 @@ async function* comingSeries(reading: ScanReading, group: Group): AsyncGenerator
   const { retrieving } = reading;
   const { study, series } = group;
   const missing = new Set(group.instances);
+  const most = group.instances.length;
   for (let attempt = 1; group.whole && missing.size > 1 && attempt <= wholeTries; attempt++) {
     // The rest of a series is less than the series.
-    if (attempt > 1 && missing.size <= group.instances.length / 2) break;
+    if (attempt > 1 && missing.size <= most / 2) break;
+    let response: FetchResponse;
     try {
-      for await (const fetched of retrieve(retrieving, seriesPath(study, series), group.instances.length)) {
+      const { signal } = retrieving;
+      response = await retry(() => ask(retrieving, seriesPath(study, series), most), signal ? { signal } : {});
+    } catch (error) {
+      // What the server does not give as a series it may give alone.
+      if (isMillraceError(error) && isRefusal(error)) break;
+      throw named(error, `the series ${series}`);
+    }
+    try {
+      await using answer = response;
+      for await (const fetched of instancesOf(retrieving, answer, most)) {
         if (fetched.uid !== undefined && missing.delete(fetched.uid)) {
           yield* asset(reading, group, fetched.uid, fetched);
         } else await rm(fetched.path, { force: true });
       }
       break;
     } catch (error) {
-      // What the server does not give as a series it may give alone, and what was cut goes on with what is missing.
-      if (!isMillraceError(error) || !mayPass(error)) throw named(error, `the series ${series}`);
+      // What was cut goes on with what is missing.
+      if (!isMillraceError(error) || !error.temporary) throw named(error, `the series ${series}`);
     }
   }
   for (const uid of missing) {

@@ -15,8 +15,8 @@ import type { DicomwebOptions } from "./index.ts";
 export interface Service {
   /** The root, without a slash at its end. */
   root: string;
-  /** Sends one request, again after a temporary failure, and gives an answer of 2xx. Its body must be read or the answer closed. */
-  get(path: string, accept: string, limits: { maximumBytes: number }, signal?: AbortSignal): Promise<FetchResponse>;
+  /** Sends one request and gives an answer of 2xx. Its body must be read or the answer closed. Whoever reads it tries again. */
+  get(path: string, accept: string, maximumBytes: number, signal: AbortSignal | undefined): Promise<FetchResponse>;
   /** The matches that one request of QIDO-RS gives. */
   matches(path: string, parameters: readonly (readonly [string, string])[], signal?: AbortSignal): Promise<Match[]>;
 }
@@ -58,12 +58,7 @@ export function openService(options: DicomwebOptions, connection: string): Servi
   const identity = authorization ?? basic;
   const all = { ...headers, ...(identity === undefined ? {} : { authorization: identity }) };
 
-  const once = async (
-    path: string,
-    accept: string,
-    maximumBytes: number,
-    signal: AbortSignal | undefined,
-  ): Promise<FetchResponse> => {
+  const get: Service["get"] = async (path, accept, maximumBytes, signal) => {
     const response = await safeFetch(root + path, {
       headers: { ...all, accept },
       allowHosts,
@@ -77,23 +72,20 @@ export function openService(options: DicomwebOptions, connection: string): Servi
       throw isMillraceError(error) ? error.at(where) : error;
     }
   };
-  const again = <T>(action: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
-    retry(action, signal === undefined ? {} : { signal });
-
   return {
     root,
-    get: (path, accept, { maximumBytes }, signal) => again(() => once(path, accept, maximumBytes, signal), signal),
+    get,
     matches: (path, parameters, signal) =>
-      again(async () => {
-        const query = parameters.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
-        await using response = await once(
-          query === "" ? path : `${path}?${query}`,
-          "application/dicom+json, application/json;q=0.9",
-          maximumPage,
-          signal,
-        );
-        return await matchesOf(response, where);
-      }, signal),
+      retry(
+        async () => {
+          const query = parameters.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
+          const target = query === "" ? path : `${path}?${query}`;
+          const accept = "application/dicom+json, application/json;q=0.9";
+          await using response = await get(target, accept, maximumPage, signal);
+          return await matchesOf(response, where);
+        },
+        signal === undefined ? {} : { signal },
+      ),
   };
 }
 

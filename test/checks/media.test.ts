@@ -170,6 +170,23 @@ describe("the check `media`", () => {
     });
   });
 
+  test("what the decoder complains of, and what it could not decode, is said", async () => {
+    const sound =
+      "0.1::DOUBLE AS silence, 0.0::DOUBLE AS clipping, 0.0::DOUBLE AS start_s, 2.0::DOUBLE AS end_s, 16000 AS sample_rate";
+    const relation =
+      `(SELECT 'Header missing' AS problem, ${sound} UNION ALL SELECT NULL, ${sound} ` +
+      "UNION ALL SELECT NULL, NULL, NULL, 0.0, NULL, 44100)";
+    const result = await ask(engine, relation, { check: "media", on_fail: "warn" });
+    expect(result).toMatchObject({
+      status: "warned",
+      failing: 2,
+      measured: { preset: "audio", damaged: 1, undecoded: 1, silent: 0, short: 0 },
+    });
+    expect(result.message).toContain(
+      "1 damaged (the decoder says: Header missing); 1 undecoded (no sound could be decoded)",
+    );
+  });
+
   test("names options and columns that do not fit", async () => {
     const text = "(SELECT 'a' AS text)";
     const asked: [string, Record<string, unknown>, string][] = [

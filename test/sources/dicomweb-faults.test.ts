@@ -1,12 +1,16 @@
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { createServer, request as send, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   forEachLimited,
   isMillraceError,
+  type Cursor,
   type MillraceError,
   type Plan,
   type ReadRequest,
@@ -14,6 +18,8 @@ import {
 } from "../../src/core/index.ts";
 import definition, { dicomwebOptions } from "../../src/sources/dicomweb/index.ts";
 import { boundaryOf, partsOfBody } from "../../src/sources/dicomweb/multipart.ts";
+import { Position } from "../../src/sources/dicomweb/position.ts";
+import { findProgram } from "../services/install.ts";
 import { startOrthanc, type Orthanc } from "../services/orthanc.ts";
 import { dicomFile } from "../support/dicom.ts";
 
@@ -156,7 +162,7 @@ describe("dicomweb: a network that fails", () => {
       for (const at of [0, 1, 2]) passages.set(`plan-${fault}-${at}`, { fault, at, requests: 0, fired: false });
     }
     // JSON that ends early in order is damaged; a body of parts that does so goes on with what is missing.
-    for (const fault of [...faults, "short"] as const) {
+    for (const fault of ["503", "refuse", "cut", "short", "drip"] as const) {
       for (const at of [0, 1]) passages.set(`read-${fault}-${at}`, { fault, at, requests: 0, fired: false });
     }
     const names = [...passages.keys()].filter((name) => name !== "none");
@@ -327,6 +333,73 @@ describe("dicomweb: a server that answers otherwise", () => {
       expect(payload.rejected!()[0]!.reason).toMatch(/removed from the server/);
       expect(payload.rows!()).toBe(stream === "scans" ? 2 : 1);
     }
+  });
+});
+
+const openssl = findProgram({ name: "openssl" });
+
+describe.skipIf(openssl === undefined)("dicomweb: encryption", () => {
+  /** A certificate that is its own authority. */
+  function makeCertificate(name: string): { key: string; certificate: string } {
+    const [key, certificate] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
+    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2", "-nodes"];
+    const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1"];
+    execFileSync(openssl!, ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", certificate], {
+      stdio: "pipe",
+    });
+    return { key, certificate };
+  }
+
+  test("the authority and the certificate of the connection are used, and without them nobody is trusted", async () => {
+    const [own, client] = [makeCertificate("server"), makeCertificate("client")];
+    const server = createSecureServer(
+      {
+        key: readFileSync(own.key),
+        cert: readFileSync(own.certificate),
+        ca: readFileSync(client.certificate),
+        requestCert: true,
+      },
+      (_request, response) => response.writeHead(200, { "content-type": "application/dicom+json" }).end("[]"),
+    );
+    servers.push(server);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `https://127.0.0.1:${(server.address() as { port: number }).port}/dicom-web`;
+    const check = async (options: Record<string, unknown>): Promise<void> => {
+      await using source = await open(url, options);
+      await source.check();
+    };
+    // Relative paths are taken from the folder of the configuration.
+    await check({ ca: "server.crt", certificate: "client.crt", key: client.key });
+    expect(await errorOf(() => check({}))).toMatchObject({
+      code: "unreachable",
+      hint: expect.stringContaining("`ca`"),
+    });
+    expect(await errorOf(() => check({ ca: "server.crt" }))).toMatchObject({ code: "unreachable" });
+    expect(await errorOf(() => check({ ca: "none.crt" }))).toMatchObject({ code: "config" });
+    expect(await errorOf(() => check({ certificate: "client.crt" }))).toMatchObject({ code: "config" });
+  });
+});
+
+describe("dicomweb: the position", () => {
+  test("takes eleven bytes an instance, survives JSON, and says nothing without the key", () => {
+    const key = "a key of more than 16";
+    const uid = (index: number): string[] => ["2.25.1", "2.25.1.1", `2.25.1.1.${index}`];
+    const position = new Position(undefined, key);
+    for (let index = 0; index < 10_000; index++) expect(position.add(...uid(index))).toBe(true);
+    const cursor = JSON.parse(JSON.stringify(position.toCursor())) as Cursor;
+    expect(cursor.count).toBe(10_000);
+    expect(JSON.stringify(cursor).length).toBeLessThan(10_000 * 11);
+    const [again, others, none] = [new Position(cursor, key), new Position(cursor, `${key}!`), new Position(cursor)];
+    for (let index = 0; index < 10_000; index++) {
+      expect([again.add(...uid(index)), others.add(...uid(index)), none.add(...uid(index))]).toEqual([
+        false,
+        true,
+        true,
+      ]);
+    }
+    expect(again.toCursor()).toEqual(cursor);
+    expect(() => new Position({ version: 2, read: "" })).toThrow(/version 2/);
   });
 });
 

@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Plan, ReadRequest } from "../../src/core/index.ts";
+import definition, { dicomwebOptions } from "../../src/sources/dicomweb/index.ts";
 import { openLake } from "../../src/index.ts";
 import { startOrthanc, requireDcmdump, type Orthanc } from "../services/orthanc.ts";
 import { dicomFile } from "../support/dicom.ts";
@@ -50,6 +52,15 @@ async function lakeOf(flows: Row, pacs: Row = {}): Promise<Place> {
       return (await lake.query(sql)).rows as Row[];
     },
   };
+}
+
+/** What the source itself plans. */
+async function planOf(request: ReadRequest): Promise<Plan> {
+  const { url, user, password, port } = orthanc;
+  const options = dicomwebOptions.parse({ url, user, password, allow_hosts: [`127.0.0.1:${port}`] });
+  const driver = await definition.load();
+  await using source = await driver.open(options, { connection: "pacs", folder, engine: undefined as never });
+  return source.plan(request, {});
 }
 
 const textOf = (value: unknown): string =>
@@ -151,6 +162,31 @@ describe.skipIf(!existsSync(good))("dicomweb: the corpus in Orthanc", () => {
       }
     }
     expect(compared).toBeGreaterThan(stored.length * 4);
+  });
+
+  test("a query chooses what the same condition chooses in the table", async () => {
+    const instances = await place.rows("select * from instances");
+    const uids = (condition: (row: Row) => boolean): string[] =>
+      instances.filter(condition).map((row) => row["SOPInstanceUID"] as string);
+    const [one, other] = [...new Set(instances.map((row) => row["StudyInstanceUID"] as string))];
+    const cases: [query: Row, condition: (row: Row) => boolean][] = [
+      [{ Modality: "MR" }, (row) => row["Modality"] === "MR"],
+      [
+        { ModalitiesInStudy: "CT", InstanceNumber: 1 },
+        (row) => row["Modality"] === "CT" && row["InstanceNumber"] === 1n,
+      ],
+      [{ PatientID: "4MR*" }, (row) => String(row["PatientID"]).startsWith("4MR")],
+      [{ StudyInstanceUID: [one, other] }, (row) => [one, other].includes(row["StudyInstanceUID"] as string)],
+      [{ StudyDate: "20040101-20041231" }, (row) => textOf(row["StudyDate"]).includes("2004-")],
+      [{ PatientID: "nobody" }, () => false],
+    ];
+    for (const [query, condition] of cases) {
+      const { parts } = await planOf({ stream: "instances", options: { query } });
+      const groups = parts.flatMap(({ spec }) => spec["groups"] as unknown as { instances: string[] }[]);
+      const found = groups.flatMap((group) => group.instances);
+      expect([query, found.toSorted()]).toEqual([query, uids(condition).toSorted()]);
+      if (query["PatientID"] !== "nobody") expect(found.length).toBeGreaterThan(0);
+    }
   });
 });
 

@@ -30,7 +30,7 @@ type Stream = (typeof streams)[number];
 /** Calls nobody before it is asked something. Throws `config`. */
 export async function open(options: DicomwebOptions, context: SourceContext): Promise<Source> {
   const { connection } = context;
-  const service = openService(options, connection);
+  const service = await openService(options, context.folder, connection);
   const changedBy = options.changed_by === undefined ? undefined : attributeOf(options.changed_by, "changed_by");
   const tables = {
     studies: shownOf("studies", options.attributes),

@@ -30,6 +30,13 @@ export const dicomwebOptions = z.strictObject({
     .describe(
       "Hosts that may be called though they are not public, and ports besides 80, 443, 8080 and 8443: `pacs`, `10.0.0.5:8042`, `*.clinic.example`.",
     ),
+  ca: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File with the certificate authorities that are trusted, PEM. Default: those of Node.js."),
+  certificate: z.string().min(1).optional().describe("File with the client's certificate, PEM; goes with `key`."),
+  key: z.string().min(1).optional().describe("File with the client's private key, PEM; goes with `certificate`."),
   query: query.prefault({}),
   attributes: z
     .array(z.string().min(1))

@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import {
   isMillraceError,
   MillraceError,
@@ -6,6 +8,7 @@ import {
   retry,
   safeFetch,
   shownUrl,
+  type FetchOptions,
   type FetchResponse,
 } from "../../core/index.ts";
 import type { Match } from "./attributes.ts";
@@ -36,8 +39,37 @@ export function segment(uid: string): string {
   });
 }
 
+/** The certificates of the options, as `node:tls` takes them. Throws `config`. */
+async function certificatesOf(
+  options: DicomwebOptions,
+  folder: string,
+  connection: string,
+): Promise<FetchOptions["tls"]> {
+  if ((options.certificate === undefined) !== (options.key === undefined)) {
+    throw new MillraceError("config", "`certificate` and `key` go together, and one of them is missing", {
+      where: { connection },
+      hint: "name both files, or none",
+    });
+  }
+  const read = async (option: "ca" | "certificate" | "key"): Promise<string | undefined> => {
+    const file = options[option];
+    if (file === undefined) return undefined;
+    try {
+      return await readFile(resolve(folder, file), "utf8");
+    } catch (cause) {
+      throw new MillraceError("config", `the file \`${file}\` of \`${option}\` cannot be read`, {
+        where: { connection },
+        cause,
+        hint: "the path is taken from the folder of the configuration file",
+      });
+    }
+  };
+  const [ca, cert, key] = [await read("ca"), await read("certificate"), await read("key")];
+  return { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
+}
+
 /** Throws `config` for options that do not fit together. */
-export function openService(options: DicomwebOptions, connection: string): Service {
+export async function openService(options: DicomwebOptions, folder: string, connection: string): Promise<Service> {
   const url = parseHttpUrl(options.url);
   const where = { connection };
   if (url.search !== "") {
@@ -58,12 +90,14 @@ export function openService(options: DicomwebOptions, connection: string): Servi
   const identity = authorization ?? basic;
   const all = { ...headers, ...(identity === undefined ? {} : { authorization: identity }) };
 
+  const tls = await certificatesOf(options, folder, connection);
   const get: Service["get"] = async (path, accept, maximumBytes, signal) => {
     const response = await safeFetch(root + path, {
       headers: { ...all, accept },
       allowHosts,
       deadlineMs,
       maximumBytes,
+      tls,
       ...(signal === undefined ? {} : { signal }),
     });
     try {

@@ -15,7 +15,15 @@ export interface EnricherInput {
 export type Enriched =
   | { values: CursorValue[]; /** What this answer cost, in `currency` of `estimate`. */ cost?: number }
   /** The input is not fit for it (encrypted, too large): the row is rejected with this reason and the others go on. */
-  | { rejected: string };
+  | { rejected: string; /** Another setting would take it: it is asked about again next time. */ again?: true };
+
+/** What is known of inputs whose answer is under way, so that who asks again goes on with it: jobs that run, parts that were paid for. */
+export interface EnricherNotes {
+  /** The note of the input of this index, also of an earlier run. */
+  read(index: number): Promise<string | undefined>;
+  /** Replaces it. It goes when the answer is kept. */
+  write(index: number, note: string): Promise<void>;
+}
 
 /** Adds columns to rows or assets: extracted text, labels, transcripts, embeddings. */
 export interface Enricher extends AsyncDisposable {
@@ -35,7 +43,7 @@ export interface Enricher extends AsyncDisposable {
    */
   enrich(
     inputs: readonly EnricherInput[],
-    options: { signal?: AbortSignal; keep?: (index: number, answer: Enriched) => Promise<void> },
+    options: { signal?: AbortSignal; keep?: (index: number, answer: Enriched) => Promise<void>; notes?: EnricherNotes },
   ): Promise<Enriched[]>;
 }
 

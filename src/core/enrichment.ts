@@ -1,4 +1,4 @@
-import type { Enriched, Enricher, EnricherInput } from "./enricher.ts";
+import type { Enriched, Enricher, EnricherInput, EnricherNotes } from "./enricher.ts";
 import { isMillraceError, MillraceError, throwIfAborted } from "./errors.ts";
 import type { Store } from "./store.ts";
 
@@ -48,11 +48,13 @@ export async function enrichAll(
     assertBudget(cost + (enricher.estimate?.(asked).cost ?? 0), maximumCost, inputs.length - from);
     const complete = options.complete === undefined ? asked : await options.complete(asked);
     const kept = new Set<number>();
+    const notes = notesOf(cache, enricher.model, asked);
     const keep = async (index: number, answer: Enriched): Promise<void> => {
-      if (cache) await keepAnswer(cache, enricher.model, asked[index]!.hash, answer);
+      if (cache && !("again" in answer)) await keepAnswer(cache, enricher.model, asked[index]!.hash, answer);
       kept.add(index);
+      await notes.forget(index);
     };
-    const answers = await enricher.enrich(complete, { keep, ...(signal ? { signal } : {}) });
+    const answers = await enricher.enrich(complete, { keep, notes, ...(signal ? { signal } : {}) });
     if (answers.length !== asked.length) {
       throw new MillraceError("internal", `the enricher gave ${answers.length} answers to ${asked.length} inputs`);
     }
@@ -60,7 +62,7 @@ export async function enrichAll(
       const { hash } = asked[index]!;
       known.set(hash, answer);
       if ("values" in answer) cost += answer.cost ?? 0;
-      if (cache && !kept.has(index)) await keepAnswer(cache, enricher.model, hash, answer);
+      if (!kept.has(index)) await keep(index, answer);
     }
   }
   return { answers: inputs.map(({ hash }) => known.get(hash)!), asked: open.length, cost };
@@ -77,9 +79,39 @@ function assertBudget(cost: number, maximum: number, left: number): void {
   );
 }
 
+/** Of the inputs of a call. They lie beside the answers. */
+function notesOf(
+  cache: EnrichmentOptions["cache"],
+  model: string,
+  asked: readonly EnricherInput[],
+): EnricherNotes & { forget(index: number): Promise<void> } {
+  const known = new Map<number, string>();
+  const pathOf = (index: number): string => answerPath(cache!.folder, model, asked[index]!.hash, "note");
+  return {
+    async read(index) {
+      if (!cache || known.has(index)) return known.get(index);
+      try {
+        const note = new TextDecoder().decode(await cache.store.read(pathOf(index)));
+        known.set(index, note);
+        return note;
+      } catch (error) {
+        if (isMillraceError(error) && error.code === "not-found") return undefined;
+        throw error;
+      }
+    },
+    async write(index, note) {
+      if (cache) await cache.store.write(pathOf(index), new TextEncoder().encode(note));
+      known.set(index, note);
+    },
+    async forget(index) {
+      if (known.delete(index) && cache) await cache.store.remove(pathOf(index));
+    },
+  };
+}
+
 /** A model may be called anything, at any length. */
-const answerPath = (folder: string, model: string, hash: string): string =>
-  `${folder}/${process.getBuiltinModule("node:crypto").createHash("sha256").update(model).digest("hex").slice(0, 32)}/${hash}.json`;
+const answerPath = (folder: string, model: string, hash: string, kind: "json" | "note" = "json"): string =>
+  `${folder}/${process.getBuiltinModule("node:crypto").createHash("sha256").update(model).digest("hex").slice(0, 32)}/${hash}.${kind}`;
 
 async function readAnswer(
   { store, folder }: NonNullable<EnrichmentOptions["cache"]>,

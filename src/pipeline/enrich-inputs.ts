@@ -53,7 +53,11 @@ export async function inputsOf(
       ? []
       : of === undefined
         ? [`sha256 AS "asset hash"`, `"object" AS "asset object"`, `bytes IS NOT NULL AS "asset here"`]
-        : [`sha256(${sqlName(of)}) AS "asset hash"`, `${sqlName(of)} IS NOT NULL AS "asset here"`];
+        : [
+            `sha256(${sqlName(of)}) AS "asset hash"`,
+            `${sqlName(of)} IS NOT NULL AS "asset here"`,
+            `octet_length(${sqlName(of)}) AS "asset size"`,
+          ];
   const list = [...columns.map(({ name }) => sqlName(name)), ...facts, "file_row_number"];
   const found = await engine.query(`SELECT ${list.join(", ")} FROM ${relation} ORDER BY file_row_number`);
   const assets = new Map<string, { row: number; object: string | undefined; hash: string }>();
@@ -80,7 +84,7 @@ export async function inputsOf(
       uri: origin,
       mediaType:
         of === undefined && typeof row["media_type"] === "string" ? row["media_type"] : "application/octet-stream",
-      size: Number(of === undefined ? (row["size"] ?? 0) : 0),
+      size: Number(row[of === undefined ? "size" : "asset size"] ?? 0),
       sha256: content ?? "",
       modified: 0,
       bytes: new Uint8Array(),

@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { EnricherInput } from "../../src/core/index.ts";
+import { enrichAll, type EnricherInput } from "../../src/core/index.ts";
 import definition from "../../src/enrichers/rekognition/index.ts";
 import { openLake } from "../../src/index.ts";
+import fileSystem from "../../src/stores/fs/index.ts";
 import { millraceArguments } from "../cli/millrace.ts";
 import { enricherContract } from "../contracts/enricher.ts";
 import { requireFfmpeg } from "../services/ffmpeg.ts";
@@ -254,4 +255,87 @@ describe("rekognition: runs", () => {
       expect(double.paid["DetectLabels"]).toBeUndefined();
     },
   );
+
+  test("a run that is killed between two features of an image pays for none twice", { timeout: 60_000 }, async () => {
+    const files = { "a.png": await picture(1), "b.png": await picture(2), "c.png": await picture(3) };
+    const place = await placeOf(files, { format: "images" }, { connections: 1, features: ["labels", "text"] });
+    const child = spawn(process.execPath, millraceArguments(["run", "seen"]), { cwd: place, stdio: "ignore" });
+    const ended = once(child, "exit");
+    let texts = 0;
+    double.onCall = (operation) => {
+      if (operation === "DetectText" && ++texts === 2) child.kill("SIGKILL");
+    };
+    expect((await ended)[1]).toBe("SIGKILL");
+    double.onCall = undefined;
+    expect(double.paid["DetectLabels"]).toBe(2);
+    await using lake = await openLake({ folder: place });
+    expect(await lake.run("seen")).toMatchObject({ written: 3, rejected: 0 });
+    expect(double.paid["DetectLabels"]).toBe(3);
+    // The answer to the second never came back.
+    expect(double.paid["DetectText"]).toBe(4);
+    const { rows } = await lake.query("select sha256, rekognition_labels[1].name as name from seen order by uri");
+    expect(rows).toEqual(
+      Object.values(files).map((bytes) => ({ sha256: sha256Of(bytes), name: labelsOf(sha256Of(bytes))[0]!.Name })),
+    );
+    expect(await readdir(place, { recursive: true })).not.toContainEqual(expect.stringMatching(/\.note$/));
+  });
+
+  test("a job is known by its id, and started again once the service has forgotten it", async () => {
+    const memory = new Map<number, string>();
+    const notes = {
+      read: async (index: number) => memory.get(index),
+      write: async (index: number, note: string) => void memory.set(index, note),
+    };
+    const driver = await definition.load();
+    const bucket = { name: "assets", endpoint: store.endpoint };
+    const given = { endpoint: double.endpoint, credentials, bucket, poll_s: 0.01, timeout_s: 0.02 };
+    await using hasty = await driver.open(definition.options.parse(given), { connection: "x", folder });
+    const film = inputOf(Buffer.concat([Buffer.from("\0\0\0\x18ftypmp42"), Buffer.alloc(100)]), "film.mp4");
+    double.patience = 1_000_000;
+    await expect(hasty.enrich([film], { notes })).rejects.toMatchObject({ code: "timeout", temporary: true });
+    const [id] = double.jobs.keys();
+    expect(JSON.parse(memory.get(0)!)).toMatchObject({ jobs: { labels: id } });
+
+    double.patience = 0;
+    const started: string[] = [];
+    double.onCall = (operation) => void started.push(operation);
+    expect(await hasty.enrich([film], { notes })).toMatchObject([{ cost: expect.any(Number) as number }]);
+    expect(started).toEqual(["GetLabelDetection", "GetLabelDetection"]);
+
+    double.jobs.clear();
+    started.length = 0;
+    expect(await hasty.enrich([film], { notes })).toMatchObject([{ cost: expect.any(Number) as number }]);
+    expect(started).toEqual(["GetLabelDetection", "StartLabelDetection", "GetLabelDetection", "GetLabelDetection"]);
+  });
+
+  test("what is rejected for want of a bucket is asked about once there is one", async () => {
+    const files = await fileSystem.load();
+    await using answers = await files.open({ path: "answers" }, { connection: "lake", folder });
+    const cache = { store: answers, folder: "seen/answers" };
+    const large = inputOf(
+      Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), Buffer.alloc(6 * 1024 ** 2)]),
+      "a.png",
+    );
+    const driver = await definition.load();
+    const answerOf = async (more: Row) => {
+      const options = definition.options.parse({ endpoint: double.endpoint, credentials, ...more });
+      await using enricher = await driver.open(options, { connection: "x", folder });
+      return (await enrichAll(enricher, [large], { batch: 1, cache })).answers;
+    };
+    expect(await answerOf({})).toMatchObject([{ rejected: expect.stringContaining("`bucket`") as string }]);
+    const bucket = { name: "assets", endpoint: store.endpoint };
+    expect(await answerOf({ bucket })).toMatchObject([{ cost: 0.001 }]);
+    expect(double.paid).toEqual({ DetectLabels: 1 });
+  });
+
+  test("a video whose length nobody knows is not taken to cost as little as an image", async () => {
+    const driver = await definition.load();
+    const given = { endpoint: double.endpoint, credentials, features: ["labels", "faces"] };
+    await using enricher = await driver.open(definition.options.parse(given), { connection: "x", folder });
+    const video = inputOf(Buffer.alloc(480_000), "film.mp4");
+    video.asset!.mediaType = "video/mp4";
+    expect(enricher.estimate!([video]).cost).toBeCloseTo(0.2, 9);
+    expect(enricher.estimate!([{ ...video, values: { duration_s: 6 } }]).cost).toBeCloseTo(0.02, 9);
+    expect(enricher.estimate!([inputOf(Buffer.from("x"), "a.png")]).cost).toBeCloseTo(0.002, 9);
+  });
 });

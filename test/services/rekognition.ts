@@ -94,7 +94,8 @@ export async function startRekognition(store: S3Client): Promise<RekognitionDoub
       return { JobId };
     }
     if (job === "Get") {
-      const found = double.jobs.get(String(body["JobId"]))!;
+      const found = double.jobs.get(String(body["JobId"]));
+      if (found === undefined) throw new Error("ResourceNotFoundException");
       if (double.patience < 0) return { JobStatus: "FAILED", StatusMessage: "the codec is not supported" };
       if (found.asked++ < double.patience) return { JobStatus: "IN_PROGRESS" };
       const facts = {

@@ -6,16 +6,16 @@ import {
   messageOf,
   sniffMediaType,
   throwIfAborted,
-  type CursorValue,
   type Enriched,
   type Enricher,
   type EnricherInput,
+  type EnricherNotes,
 } from "../../core/index.ts";
 import { awsClientOptions, awsError, openBucket, type Bucket } from "../shared/aws.ts";
 import { columnsOf } from "./columns.ts";
-import { lookAt } from "./images.ts";
-import type { RekognitionOptions } from "./index.ts";
-import { watch } from "./videos.ts";
+import { lookAt, type Found } from "./images.ts";
+import type { Feature, RekognitionOptions } from "./index.ts";
+import { watch, type Watched } from "./videos.ts";
 
 const service = "Amazon Rekognition";
 const permissions =
@@ -27,6 +27,21 @@ const images = new Set(["image/jpeg", "image/png"]);
 const videos = new Set(["video/mp4", "video/quicktime"]);
 /** Errors that say something of one asset. */
 const ownFault = /^(InvalidImageFormatException|ImageTooLargeException|VideoTooLargeException)$/;
+
+/** Without `duration_s` of the rows: no video has fewer bytes a second. */
+const leastBytesOfSecond = 8000;
+
+/** What is known of an asset while others of its features are still asked about. */
+interface Known {
+  found: Partial<Record<Feature, Found>>;
+  /** Jobs that were started. */
+  jobs: Partial<Record<Feature, string>>;
+}
+
+const memoryOf = (notes: EnricherNotes | undefined, index: number) => ({
+  read: async () => notes?.read(index),
+  write: async (note: string) => notes?.write(index, note),
+});
 
 export async function open(options: RekognitionOptions): Promise<Enricher> {
   const { features, prefix } = options;
@@ -45,41 +60,57 @@ export async function open(options: RekognitionOptions): Promise<Enricher> {
     return { Bucket: place.name, Name: await place.put(`${sha256}.${ending}`, bytes, mediaType, signal) };
   };
 
-  async function ask({ asset }: EnricherInput, signal: AbortSignal | undefined): Promise<Enriched> {
+  async function ask(
+    { asset }: EnricherInput,
+    memory: { read(): Promise<string | undefined>; write(note: string): Promise<void> },
+    signal: AbortSignal | undefined,
+  ): Promise<Enriched> {
     const { bytes, uri } = asset!;
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const mediaType = sniffMediaType(bytes.subarray(0, 8192), uri);
     const isVideo = videos.has(mediaType);
     if (!isVideo && !images.has(mediaType))
       return { rejected: `it is ${mediaType}: the service takes JPEG, PNG, MP4 and MOV` };
-    const isLarge = isVideo || bytes.length > inlineBytes;
-    if (isLarge && options.bucket === undefined)
-      return {
-        rejected: `it is ${isVideo ? "a video" : "larger than 5 MiB"}: set \`bucket\`, from which the service reads it`,
-      };
     if (!isVideo && bytes.length > imageBytes)
       return { rejected: "it is larger than 15 MiB, the most that the service takes" };
-    const values: CursorValue[] = [];
-    const versions: Record<string, string> = {};
+    const isLarge = isVideo || bytes.length > inlineBytes;
+    if (isLarge && options.bucket === undefined) {
+      const what = isVideo ? "a video" : "larger than 5 MiB";
+      return { rejected: `it is ${what}: set \`bucket\`, from which the service reads it`, again: true };
+    }
+    const inBucket = () => objectOf(bytes, sha256, mediaType, signal);
+    const known = JSON.parse((await memory.read()) ?? '{"found":{},"jobs":{}}') as Known;
     let cost = 0;
-    for (const feature of features) {
+    for (const [index, feature] of features.entries()) {
+      if (known.found[feature] !== undefined) continue;
       if (isVideo) {
         const token = createHash("sha256").update(`${model} ${feature} ${sha256}`).digest("hex");
-        const video = { S3Object: await objectOf(bytes, sha256, mediaType, signal) };
-        const found = await watch(client, feature, video, token, options, signal);
+        const job = {
+          known: known.jobs[feature],
+          start: async () => ({ token, video: { S3Object: await inBucket() } }),
+          started: async (id: string) => {
+            known.jobs[feature] = id;
+            await memory.write(JSON.stringify(known));
+          },
+        };
+        const found: Watched | { failed: string } = await watch(client, feature, job, options, signal);
         if ("failed" in found) return { rejected: `the service gave up: ${found.failed}` };
-        values.push(found.values);
+        known.found[feature] = { values: found.values, version: found.version };
         cost += (found.seconds / 60) * options.price_minute;
-        if (found.version !== undefined) versions[feature] = found.version;
       } else {
-        const image = isLarge ? { S3Object: await objectOf(bytes, sha256, mediaType, signal) } : { Bytes: bytes };
-        const found = await lookAt(client, feature, image, options, signal);
-        values.push(found.values);
+        const image = isLarge ? { S3Object: await inBucket() } : { Bytes: bytes };
+        known.found[feature] = await lookAt(client, feature, image, options, signal);
         cost += options.price_image;
-        if (found.version !== undefined) versions[feature] = found.version;
       }
+      // The last one is in the answer.
+      if (index < features.length - 1) await memory.write(JSON.stringify(known));
     }
-    return { values: [...values, JSON.stringify(versions)], cost };
+    const versions = features.flatMap((feature) => {
+      const { version } = known.found[feature]!;
+      return version === undefined ? [] : [[feature, version]];
+    });
+    const values = features.map((feature) => known.found[feature]!.values);
+    return { values: [...values, JSON.stringify(Object.fromEntries(versions))], cost };
   }
 
   return {
@@ -102,20 +133,21 @@ export async function open(options: RekognitionOptions): Promise<Enricher> {
     },
 
     estimate(inputs) {
-      const cost = inputs.reduce((sum, { values }) => {
+      const cost = inputs.reduce((sum, { asset, values }) => {
         const seconds = values?.["duration_s"];
-        const price = typeof seconds === "number" ? (seconds / 60) * options.price_minute : options.price_image;
-        return sum + price * features.length;
+        const minutes = (typeof seconds === "number" ? seconds : asset!.size / leastBytesOfSecond) / 60;
+        const isVideo = asset!.mediaType.startsWith("video/");
+        return sum + (isVideo ? minutes * options.price_minute : options.price_image) * features.length;
       }, 0);
       return { cost, currency: "USD" };
     },
 
-    async enrich(inputs, { signal, keep }) {
+    async enrich(inputs, { signal, keep, notes }) {
       throwIfAborted(signal);
       const answers: Enriched[] = [];
       await forEachLimited(inputs, options.connections, async (input, index) => {
         try {
-          answers[index] = await ask(input, signal);
+          answers[index] = await ask(input, memoryOf(notes, index), signal);
         } catch (error) {
           throwIfAborted(signal);
           if (!isMillraceError(error) && ownFault.test((error as Error).name))

@@ -94,20 +94,45 @@ export interface Watched extends Found {
   seconds: number;
 }
 
+/** A job that may be running already. */
+interface WatchedJob {
+  /** Its id, when it was started before. */
+  known: string | undefined;
+  /** What it is started with. */
+  start(): Promise<{ token: string; video: Video }>;
+  /** Told once it runs. */
+  started(id: string): Promise<void>;
+}
+
 /** What one feature finds in a video. A job that fails says so as `{ failed }`. Throws `timeout` (temporary) for one that takes too long. */
 export async function watch(
   client: RekognitionClient,
   feature: Feature,
-  video: Video,
-  token: string,
+  job: WatchedJob,
   options: RekognitionOptions,
   signal: AbortSignal | undefined,
 ): Promise<Watched | { failed: string }> {
   const sending = signal ? { abortSignal: signal } : {};
   const end = performance.now() + options.timeout_s * 1000;
-  const JobId = await start(client, feature, video, token, options, sending);
+  const begin = async (): Promise<string> => {
+    const { token, video } = await job.start();
+    const id = await start(client, feature, video, token, options, sending);
+    await job.started(id);
+    return id;
+  };
+  let JobId = job.known ?? (await begin());
+  let mayBeGone = job.known !== undefined;
   for (;;) {
-    const first = await pageOf(client, feature, { JobId }, sending);
+    const first = await pageOf(client, feature, { JobId }, sending).catch((error: unknown) => {
+      // The service forgets jobs after seven days.
+      if (mayBeGone && (error as Error).name === "ResourceNotFoundException") return undefined;
+      throw error;
+    });
+    mayBeGone = false;
+    if (first === undefined) {
+      JobId = await begin();
+      continue;
+    }
     if (first.status === "FAILED") return { failed: first.message ?? "the job failed" };
     if (first.status === "SUCCEEDED") {
       const values = [...first.values];

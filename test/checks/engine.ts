@@ -15,6 +15,8 @@ export async function openTestEngine(memoryLimit = "500MB") {
   return {
     scans,
     folder,
+    /** Itself; what it is asked is not in `scans`. */
+    engine,
     query(sql: string, signal?: AbortSignal): Promise<Record<string, unknown>[]> {
       scans.push(sql);
       return engine.query(sql, signal);

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readdirSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MillraceError } from "../../src/core/index.ts";
+import { AlikeRows } from "../../src/pipeline/alike.ts";
 import {
   measureChecks,
   quarantineSelect,
@@ -204,6 +205,13 @@ const everyCheck: Record<string, (n: string, t: string) => Record<string, unknow
     })),
   "label-leakage": (n, t) => [{ label: t }, { label: n }],
   drift: () => [{}],
+  "label-agreement": (n, t) => [
+    { item: n, label: t },
+    { item: [t], annotator: n, label: t },
+  ],
+  media: (_n, t) => [{ preset: "text", text: t }],
+  "near-duplicates": (_n, t) => [{ text: t, previous: false }],
+  "personal-data": (_n, t) => [{ column: t, kinds: ["email", "card"] }],
 };
 
 describe("hostile data: every check gives a verdict", () => {
@@ -223,16 +231,19 @@ describe("hostile data: every check gives a verdict", () => {
   for (const [title, select] of Object.entries(data)) {
     test.each(names)(`${title}, column %s`, async (name) => {
       const [n, t] = [name, `${name} text`];
+      await using alike = new AlikeRows(engine.engine, { folder: engine.folder });
       const relation = `(SELECT * FROM (${select}) AS t(${column(n)}, ${column(t)}, d))`;
       const context = {
         previous: relation,
         mode: "append" as const,
         dataset: () => `(SELECT 1.0::double AS ${column(n)})`,
+        alike: alike.alike,
       };
       const specs = Object.entries(everyCheck).flatMap(([check, options]) =>
         options(n, t).map((own) => ({ check, ...own })),
       );
       const planned = await plan(engine, relation, specs, { context });
+      await alike.search(() => relation, "'a row'");
       const before = engine.scans.length;
       const results = await measureChecks(planned, { relation, engine });
       expect(results.filter((result) => result.error !== undefined)).toEqual([]);

@@ -74,9 +74,11 @@ export async function open(options: DicomwebOptions, context: SourceContext): Pr
     const parsed = streamOptions.safeParse(request.options ?? {});
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
+      const unknown = issue!.code === "unrecognized_keys" ? issue!.keys[0] : undefined;
+      const known = Object.keys(streamOptions.shape);
       throw new MillraceError("config", `\`options\` of the stream \`${stream}\`: ${issue!.message}`, {
         where: { connection, stream },
-        hint: "`query`, and the options that `millrace describe format dicom` lists",
+        hint: unknown === undefined ? "`millrace describe format dicom` lists the options" : suggestion(unknown, known),
       });
     }
     const { query, ...own } = request.options ?? {};

@@ -53,7 +53,9 @@ export async function* partsOfBody(
   const more = async (): Promise<boolean> => {
     const next = await source.next();
     if (next.done) return false;
-    buffer = buffer.length === 0 ? Buffer.from(next.value) : Buffer.concat([buffer, next.value]);
+    const { buffer: memory, byteOffset, byteLength } = next.value;
+    const chunk = Buffer.from(memory, byteOffset, byteLength);
+    buffer = buffer.length === 0 ? chunk : Buffer.concat([buffer, chunk]);
     return true;
   };
   /** What stands before `mark`, at most `limit` bytes of it; the mark is taken too. */

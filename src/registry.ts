@@ -33,6 +33,11 @@ export const registry: Registry = {
       summary: "Tables, views and any SELECT of a PostgreSQL database, read in one consistent snapshot.",
       load: async () => (await import("./sources/postgres/index.ts")).default,
     },
+    "stac": {
+      title: "STAC",
+      summary: "Items of SpatioTemporal Asset Catalogs, static or behind an API, one row each; and their GeoTIFF assets, of which only the parts that are wanted are fetched.",
+      load: async () => (await import("./sources/stac/index.ts")).default,
+    },
   },
   stores: {
     "fs": {

@@ -20,6 +20,7 @@ import {
   type RejectedRecord,
 } from "../../core/index.ts";
 import { convertJob, poisonIdentity, poisoned, type ParseLimits } from "./job.ts";
+import { together } from "./together.ts";
 
 /** Errors that say something of one asset, so that the others go on without it. */
 const ownFaults: ReadonlySet<ErrorCode> = new Set(["parse", "corrupt", "limit", "timeout", "unsupported", "value"]);
@@ -159,52 +160,4 @@ export function assetRows(coming: Iterable<ComingAsset> | AsyncIterable<ComingAs
 /** True for the error that asks for the part to be read again. */
 function poisonOf(error: MillraceError): boolean {
   return error.cause instanceof MillraceError && error.message === error.cause.message;
-}
-
-/** What up to `width` iterations give, as it comes. Each is begun when another has ended, and its item is asked for then. */
-async function* together<Item, T>(
-  items: Iterable<Item> | AsyncIterable<Item>,
-  iterate: (item: Item) => AsyncGenerator<T, void, undefined>,
-  width: number,
-): AsyncGenerator<T, void, undefined> {
-  type Turn =
-    | { from: AsyncGenerator<T, void, undefined>; result: IteratorResult<T, void> }
-    | { arrived: IteratorResult<Item, unknown> };
-  const running = new Map<AsyncGenerator<T, void, undefined>, Promise<Turn>>();
-  const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
-  let arrival: Promise<Turn> | undefined;
-  let isDone = false;
-  // Whoever stops early does not look at the others.
-  const watched = (turn: Promise<Turn>): Promise<Turn> => {
-    turn.catch(() => undefined);
-    return turn;
-  };
-  const advance = (from: AsyncGenerator<T, void, undefined>): void => {
-    running.set(from, watched(from.next().then((result) => ({ from, result }))));
-  };
-  try {
-    for (;;) {
-      if (arrival === undefined && !isDone && running.size < width) {
-        arrival = watched(Promise.resolve(source.next()).then((arrived) => ({ arrived })));
-      }
-      if (arrival === undefined && running.size === 0) return;
-      const turn = await Promise.race([...running.values(), ...(arrival === undefined ? [] : [arrival])]);
-      if ("arrived" in turn) {
-        arrival = undefined;
-        if (turn.arrived.done) isDone = true;
-        else advance(iterate(turn.arrived.value));
-      } else if (turn.result.done) running.delete(turn.from);
-      else {
-        yield turn.result.value;
-        advance(turn.from);
-      }
-    }
-  } finally {
-    for (const [from, turn] of running) {
-      await turn.catch(() => undefined);
-      await from.return().catch(() => undefined);
-    }
-    await arrival?.catch(() => undefined);
-    await source.return?.();
-  }
 }

@@ -36,7 +36,6 @@ const exceptions = [
   { from: /^sources\/(camera|kinesis-video)\/driver\.ts$/, to: /^formats\/video\/index\.ts$/, typeOnly: false },
   // What is fetched from an imaging archive is read as files of DICOM are, and its attributes have the names of the dictionary.
   { from: /^sources\/dicomweb\//, to: /^formats\/dicom\/(index|dictionary)\.ts$/, typeOnly: false },
-  { from: /^sources\/camera\/driver\.ts$/, to: /^formats\/video\/index\.ts$/, typeOnly: false },
   // The assets of a catalogue are images of one format.
   { from: /^sources\/stac\/assets\.ts$/, to: /^formats\/geotiff\/index\.ts$/, typeOnly: false },
   // The shapes of a configured check and of its result, which the pipeline reports.

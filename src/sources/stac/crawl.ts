@@ -32,10 +32,14 @@ export async function* crawl(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Item[], void, undefined> {
   const seen = new Set<string>([client.root.href]);
-  let branches: Branch[] = [{ url: client.root, isInside: wanted === undefined }];
+  const branches: Branch[] = [{ url: client.root, isInside: wanted === undefined }];
+  let visited = 0;
   while (branches.length > 0) {
     throwIfAborted(signal);
     const now = branches.splice(0, width);
+    visited += now.length;
+    if (visited > maximumCatalogues)
+      throw new MillraceError("limit", `there are more than ${maximumCatalogues} catalogues within one another`);
     const documents = await Promise.all(now.map(({ url }) => client.document({ url }, signal)));
     for (const [index, document] of documents.entries()) {
       const { type, id } = document.value;
@@ -51,8 +55,6 @@ export async function* crawl(
         else lists.push(link.url);
         seen.add(link.url.href);
       }
-      if (branches.length > maximumCatalogues)
-        throw new MillraceError("limit", `there are more than ${maximumCatalogues} catalogues within one another`);
       if (!items || !isInside) continue;
       for (let at = 0; at < leaves.length; at += width) {
         const found = leaves.slice(at, at + width).map((url) => client.document({ url }, signal));

@@ -77,6 +77,9 @@ export async function planItems(
       }
     }
   }
+  // A search for some of them by their names is within one collection.
+  const rank = ([, collection]: Entry): string => collection ?? "";
+  entries.sort((left, right) => (rank(left) < rank(right) ? -1 : rank(left) > rank(right) ? 1 : 0));
   const size = options.assets === undefined ? partItems : partAssets;
   const parts = Array.from({ length: Math.ceil(entries.length / size) }, (_, index) => {
     const some = entries.slice(index * size, (index + 1) * size);

@@ -94,6 +94,11 @@ export const registry: Registry = {
       summary: "A vector for each text by an ONNX model on this machine, for search by meaning, near-duplicates and training.",
       load: async () => (await import("./enrichers/text-embedding/index.ts")).default,
     },
+    "textract": {
+      title: "Amazon Textract",
+      summary: "Text of scanned pages and photographs, printed or written by hand, with how sure the service is of it.",
+      load: async () => (await import("./enrichers/textract/index.ts")).default,
+    },
     "transcribe": {
       title: "Amazon Transcribe",
       summary: "What is said in recordings: text, language, who speaks when, without what identifies people; call analytics.",

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { MillraceError } from "../../core/errors.ts";
+import { complain, drawPage } from "../shared/draw.ts";
 
 const run = promisify(execFile);
 const maximumOutput = 64 * 1024 ** 2;
@@ -22,27 +22,15 @@ interface Job {
 
 /** Runs in the child, whose limits hold for the programs too. */
 export default async function* read(path: string, job: Job): AsyncGenerator<PageText> {
-  const image = job.page === null ? path : await draw(path, job, job.page);
+  const image = job.page === null ? path : await drawPage(path, { ...job, page: job.page });
   // One thread a process: several pages are read at once.
   const env = { OMP_THREAD_LIMIT: "1" };
   const words = ["--psm", String(job.layout), "--dpi", String(job.resolution), "-l", job.languages, "tsv"];
   const { stdout } = await run(job.programs.tesseract, [image, "stdout", ...words], {
     env,
     maxBuffer: maximumOutput,
-  }).catch(explain);
+  }).catch(complain);
   yield textOf(stdout);
-}
-
-async function draw(path: string, { resolution, programs }: Job, page: number): Promise<string> {
-  const options = ["-png", "-gray", "-r", String(resolution), "-f", String(page), "-l", String(page), "-singlefile"];
-  await run(programs.pdftoppm!, [...options, path, "drawn"], { env: {}, maxBuffer: maximumOutput }).catch(explain);
-  return "drawn.png";
-}
-
-function explain(error: unknown): never {
-  const { stderr = "", message = "" } = error as { stderr?: string; message?: string };
-  const said = stderr.split("\n").find((line) => line.trim() !== "" && !/^(Estimating|Detected|Warning)/.test(line));
-  throw new MillraceError("parse", (said ?? message).trim().slice(0, 300), { cause: error });
 }
 
 /**

@@ -41,16 +41,14 @@ export async function startTextract(): Promise<TextractDouble> {
       { BlockType: "PAGE", Id: "page", ...place },
       ...lines.map((Text, index) => ({ BlockType: "LINE", Id: `line-${index}`, Text, Confidence: 98, ...place })),
       ...lines.flatMap((line, index) =>
-        line
-          .split(/\s+/)
-          .map((Text, word) => ({
-            BlockType: "WORD",
-            Id: `word-${index}-${word}`,
-            Text,
-            TextType: word === 0 ? "HANDWRITING" : "PRINTED",
-            Confidence: 97.5,
-            ...place,
-          })),
+        line.split(/\s+/).map((Text, word) => ({
+          BlockType: "WORD",
+          Id: `word-${index}-${word}`,
+          Text,
+          TextType: word === 0 ? "HANDWRITING" : "PRINTED",
+          Confidence: 97.5,
+          ...place,
+        })),
       ),
     ];
   };

@@ -12,7 +12,7 @@ rm -rf .cache/bench/sling
 # Loaders of training data, beside `bench/feed.ts`. PyTorch brings gigabytes of CUDA along, which its package of PyPI cannot be loaded without.
 python3 -m venv .cache/bench-feed
 .cache/bench-feed/bin/pip install -q torch==2.15.0 numpy lancedb==0.40.0 pylance==14.0.2 datasets==5.2.0 webdataset==1.0.2 pyarrow pandas pillow \
-  brotli catalogue python-snappy tqdm xxhash zstd
+  brotli catalogue python-snappy tqdm xxhash zstd fpdf2==2.8.4
 # MosaicML's package asks for every cloud and for transformers, which its reading of local files does not use.
 .cache/bench-feed/bin/pip install -q --no-deps mosaicml-streaming==0.13.0 torchvision==0.29.2
 

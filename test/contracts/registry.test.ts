@@ -19,9 +19,15 @@ const tables: Partial<Record<(typeof moduleKinds)[number], string>> = {
   checks: "checks/contract.test.ts",
 };
 
+/** Modules that share their tests. */
+const shared: Record<string, string> = {
+  "enrichers/image-embedding": "enrichers/embedding.test.ts",
+  "enrichers/text-embedding": "enrichers/embedding.test.ts",
+};
+
 /** The text of all tests of a module: `test/stores/fs.test.ts`, `test/stores/fs-contract.test.ts`. */
 function testsOf(kind: string, name: string): string {
-  return globSync(`${kind}/${name}{,-*}.test.ts`, { cwd: tests })
+  return globSync(shared[`${kind}/${name}`] ?? `${kind}/${name}{,-*}.test.ts`, { cwd: tests })
     .map((file) => readFileSync(join(tests, file), "utf8"))
     .join("\n");
 }

@@ -96,6 +96,7 @@ export type {
   PublishOptions,
   ReplayOptions,
   Rows,
+  CostEstimate,
   RunOptions,
   RunProgress,
   RunReport,

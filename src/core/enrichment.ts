@@ -11,6 +11,8 @@ export interface EnrichmentOptions {
   batch: number;
   /** Gives inputs what is left out of them as long as nobody asks: the bytes of assets. In their order. */
   complete?: (inputs: readonly EnricherInput[]) => Promise<EnricherInput[]>;
+  /** Told before anything is spent, where answers cost something: what all that is not known yet will cost at most. */
+  onEstimate?: (estimate: { inputs: number; cost: number; currency: string }) => void;
   signal?: AbortSignal;
 }
 
@@ -41,6 +43,8 @@ export async function enrichAll(
     else unanswered.set(input.hash, input);
   }
   const open = [...unanswered.values()];
+  const estimate = open.length === 0 ? undefined : enricher.estimate?.(open);
+  if (estimate !== undefined) options.onEstimate?.({ inputs: open.length, ...estimate });
   let cost = 0;
   for (let from = 0; from < open.length; from += batch) {
     throwIfAborted(signal);

@@ -135,7 +135,7 @@ export async function enrichLanded(
 const rowColumn = "millrace row";
 
 async function enrichFile(
-  { lake, plan, signal }: StageContext,
+  { lake, plan, signal, onCost }: StageContext,
   opened: OpenedEnricher,
   path: string,
   prefix: string,
@@ -159,6 +159,12 @@ async function enrichFile(
       batch: capabilities.maximumBatch,
       complete,
       ...(left === undefined ? {} : { maximumCost: left }),
+      onEstimate: (estimate) =>
+        onCost?.({
+          enricher: spec.enricher,
+          ...estimate,
+          ...(spec.max_cost === undefined ? {} : { maximum: spec.max_cost }),
+        }),
       ...(signal ? { signal } : {}),
     },
   );

@@ -60,6 +60,7 @@ export type { LakeConfig, ResolvedConnection } from "./lake.ts";
 export type { Publication, PublishOptions } from "./publish-copy.ts";
 export type { CheckResult, PublicationOutcome, RunProgress, RunReport } from "./report.ts";
 export type { RunOptions } from "./run.ts";
+export type { CostEstimate } from "./stage.ts";
 export type { Rows } from "./query.ts";
 export type { ExportOptions, ExportReport } from "./export.ts";
 export type { Feed, FeedOptions, ReadOptions } from "../feed/feed.ts";

@@ -8,10 +8,12 @@ import { datasetOf, isErasedSince, planRun, type Planned } from "./plan.ts";
 import { publishAfter } from "./publish-flow.ts";
 import type { RunProgress, RunReport } from "./report.ts";
 import { cancelRun, type PartResult } from "./runs.ts";
-import { dropStaged, stagePart } from "./stage.ts";
+import { dropStaged, stagePart, type CostEstimate } from "./stage.ts";
 
 export interface RunOptions {
   onProgress?: (progress: RunProgress) => void;
+  /** Told before an enricher spends something, for each part of the run. To stop it, abort `signal`. */
+  onCost?: (estimate: CostEstimate) => void;
   signal?: AbortSignal;
   /** Reads everything again instead of what is new. Not with `mode: append`. */
   full?: boolean;
@@ -113,6 +115,7 @@ async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options
         source,
         request,
         ...(options.signal ? { signal: options.signal } : {}),
+        ...(options.onCost ? { onCost: options.onCost } : {}),
         onProgress: (progress) => {
           inFlight.set(part.id, progress);
           report();

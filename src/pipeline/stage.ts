@@ -50,6 +50,18 @@ export interface StageContext {
   request: ReadRequest;
   signal?: AbortSignal;
   onProgress?: (progress: { rows: number; bytes: number }) => void;
+  /** Told before an enricher spends something. */
+  onCost?: (estimate: CostEstimate) => void;
+}
+
+/** What an enricher is going to ask about the rows of one part, and what that costs at most. */
+export interface CostEstimate {
+  enricher: string;
+  inputs: number;
+  cost: number;
+  currency: string;
+  /** Its `max_cost`, in the same currency. */
+  maximum?: number;
 }
 
 /** Reads one part, unless an earlier attempt already did, and records what it gave. */

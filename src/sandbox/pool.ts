@@ -4,7 +4,7 @@ import { MillraceError } from "../core/errors.ts";
 import { dismissChild, holdChild, isAlive, killChild, startChild, type Child, type ChildKind } from "./children.ts";
 
 /** Processes are started anew after this many files, so that leaks of a parser do not add up. */
-const jobsPerChild = 100;
+const jobsPerChild = 1000;
 /** A warm child answers in a tenth of the time that a new one takes; it costs 50 MiB as long as it waits. */
 const idleMs = 15_000;
 /** Files that are parsed at once, in all of this process. More than that wait. */

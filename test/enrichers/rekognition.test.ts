@@ -120,10 +120,17 @@ describe("rekognition: runs", () => {
     const place = await placeOf(
       { "a.png": small, "b.png": large },
       { format: "images" },
-      { features: ["labels", "text", "moderation", "faces"], price_image: 0.25 },
+      { features: ["labels", "text", "moderation", "faces"], price_image: 0.25, max_cost: 5 },
     );
     await using lake = await openLake({ folder: place });
-    const report = await lake.run("seen");
+    const told: unknown[] = [];
+    const report = await lake.run("seen", {
+      onCost(estimate) {
+        expect(double.paid).toEqual({});
+        told.push(estimate);
+      },
+    });
+    expect(told).toEqual([{ enricher: "rekognition", inputs: 2, cost: 2, currency: "USD", maximum: 5 }]);
     expect(report.enriched).toEqual([{ enricher: "rekognition", rows: 2, asked: 2, cost: 2 }]);
     expect(double.paid).toEqual({ DetectLabels: 2, DetectText: 2, DetectModerationLabels: 2, DetectFaces: 2 });
     const { rows } = await lake.query(

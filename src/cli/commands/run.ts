@@ -1,5 +1,5 @@
 import { MillraceError, suggestion } from "../../core/index.ts";
-import type { RunReport } from "../../pipeline/index.ts";
+import type { CostEstimate, RunReport } from "../../pipeline/index.ts";
 import type { Context, GlobalFlags } from "../context.ts";
 import { errorJson, exitCodeOf, formatError } from "../errors.ts";
 import { createProgress } from "../progress.ts";
@@ -31,6 +31,12 @@ function chosenFlows(flags: Flags, names: readonly string[], known: readonly str
   return flags.all ? known : names;
 }
 
+/** `rekognition asks about 412 inputs, for up to 0.41 USD of at most 10`. */
+function costText({ enricher, inputs, cost, currency, maximum }: CostEstimate): string {
+  const price = `${Number(cost.toPrecision(3))} ${currency}`;
+  return `${enricher} asks about ${inputs} inputs, for up to ${price}${maximum === undefined ? "" : ` of at most ${maximum}`}`;
+}
+
 export default async function run(this: Context, flags: Flags, ...names: string[]): Promise<void> {
   const { output, signal } = this;
   await withLake(this, flags, async (lake, config) => {
@@ -41,7 +47,14 @@ export default async function run(this: Context, flags: Flags, ...names: string[
       const progress = createProgress(flow, output.interactive && !flags.quiet && !flags.json);
       let report: RunReport;
       try {
-        report = await lake.run(flow, { signal, full: flags.full, onProgress: (state) => progress.show(state) });
+        report = await lake.run(flow, {
+          signal,
+          full: flags.full,
+          onProgress: (state) => progress.show(state),
+          onCost(estimate) {
+            if (!flags.quiet && !flags.json) output.note(costText(estimate));
+          },
+        });
       } catch (error) {
         progress.stop();
         // The other flows have nothing to do with it, unless the person wants it all to end.

@@ -11,7 +11,7 @@ type Options = AssetConvertOptions & Partial<DocumentsOptions>;
 
 /** A language is not guessed from less, and more does not make it surer. Characters. */
 const languageFrom = 40;
-const languageSample = 2000;
+const languageSample = 800;
 
 async function open(path: string, mediaType: string, options: Options): Promise<Document> {
   const { password, max_pages: maximumPages = 20_000 } = options;

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import type * as z from "zod";
 import type { assetsOptions } from "../../core/asset-options.ts";
@@ -59,7 +60,16 @@ interface Facts {
   mediaType: string;
 }
 
-async function look(path: string, name: string): Promise<Facts> {
+/** Larger files are hashed piece by piece. */
+const wholeBytes = 256 * 1024;
+
+async function look(path: string, name: string, size: number): Promise<Facts> {
+  if (size <= wholeBytes) {
+    // A large buffer for each of many small files is what the collector of garbage would be busy with.
+    const bytes = await readFile(path);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    return { sha256, mediaType: sniffMediaType(bytes.subarray(0, sniffedBytes), name) };
+  }
   const hash = createHash("sha256");
   const head: Buffer[] = [];
   let held = 0;
@@ -98,7 +108,7 @@ export function assetRows(coming: Iterable<ComingAsset> | AsyncIterable<ComingAs
       const ready = await asset.hold();
       release = ready.release;
       const inline = keeps && size <= assets.inline_max_bytes;
-      facts = { ...known, ...(await look(ready.file.path, name)), inline };
+      facts = { ...known, ...(await look(ready.file.path, name, size)), inline };
       if (keeps && !inline && keep !== undefined) facts.object = await keep(ready.file.path, facts.sha256, size);
       const identity = poisonIdentity(ready.file, limits, asset.identity);
       const dead = poisoned.get(identity);

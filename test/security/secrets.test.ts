@@ -84,7 +84,12 @@ test("the search finds what it looks for", () => {
 
 /** The options of each connector that are marked as secret. */
 const secretOptions: Record<string, string[]> = {
+  camera: ["headers", "url"],
+  dicomweb: ["authorization", "headers", "password"],
   files: ["headers"],
+  // Its keys lie in `credentials`, which every service of AWS has: test/stores, test/enrichers.
+  "kinesis-video": [],
+  stac: ["headers"],
   postgres: ["password", "url"],
   mysql: ["password", "url"],
 };
@@ -151,6 +156,35 @@ describe("a password that is wrong, or that somebody echoes, is nowhere to be se
         headers: { authorization: `Bearer ${secret}` },
       },
       web_query: { source: "files", path: `http://127.0.0.1:1/a.csv?token=${encoded}`, allow_hosts: ["127.0.0.1:1"] },
+      cam_echo: {
+        source: "camera",
+        url: `http://127.0.0.1:${port}/live.m3u8?token=${encoded}`,
+        allow_hosts: [`127.0.0.1:${port}`],
+        headers: { authorization: `Bearer ${secret}` },
+        duration_s: 1,
+        stall_s: 1,
+      },
+      cam_rtsp: { source: "camera", url: `rtsp://reader:${encoded}@127.0.0.1:1/live`, duration_s: 1, stall_s: 1 },
+      pacs_echo: {
+        source: "dicomweb",
+        url: `http://127.0.0.1:${port}/dicom-web`,
+        allow_hosts: [`127.0.0.1:${port}`],
+        user: "reader",
+        password: secret,
+        headers: { "x-key": secret },
+      },
+      pacs_token: {
+        source: "dicomweb",
+        url: "http://127.0.0.1:1/dicom-web",
+        allow_hosts: ["127.0.0.1:1"],
+        authorization: `Bearer ${secret}`,
+      },
+      stac_echo: {
+        source: "stac",
+        url: `http://127.0.0.1:${port}/stac`,
+        allow_hosts: [`127.0.0.1:${port}`],
+        headers: { "x-key": secret },
+      },
       // A secret where none belongs: the user put it into the wrong option.
       pg_misplaced: { source: "postgres", host: secret, port: postgres.port, user: "reader", connectTimeoutMs: 1_000 },
     };
@@ -159,13 +193,14 @@ describe("a password that is wrong, or that somebody echoes, is nowhere to be se
 
   test("check, discover and run, for people and for machines", { timeout: 240_000 }, async () => {
     const connections = connectionsOf();
+    const streams: Record<string, string> = { pg: "public.t", my: "t", cam: "live", pacs: "studies", stac: "*" };
     const flows = Object.fromEntries(
       Object.keys(connections).map((name) => [
         `flow_${name}`,
         {
           from: name.startsWith("web")
             ? { connection: name }
-            : { connection: name, stream: name.startsWith("pg") ? "public.t" : "t" },
+            : { connection: name, stream: streams[name.split("_")[0]!]! },
         },
       ]),
     );

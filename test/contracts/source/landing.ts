@@ -12,7 +12,7 @@ import { assignFieldIds } from "../../../src/dataset/index.ts";
 import { stagedRelation } from "../../../src/engine/index.ts";
 import { openFormat } from "../../../src/pipeline/modules.ts";
 import { registry } from "../../../src/registry.ts";
-import type { SourceBench } from "../source.ts";
+import type { SourceBench, SourceSubject } from "../source.ts";
 
 export interface ReadRows {
   plan: Plan;
@@ -20,9 +20,9 @@ export interface ReadRows {
   rows: string[];
 }
 
-/** What `id` and `text` are called in the streams of a subject. */
-export const columnsOf = ({ subject }: SourceBench): { id: string; text: string } =>
-  subject.columns ?? { id: "id", text: "text" };
+/** What `id` and `text` are called in the streams of a subject. The kit of formats reads files without one. */
+export const columnsOf = (bench: SourceBench): { id: string; text: string } =>
+  (bench.subject as SourceSubject | undefined)?.columns ?? { id: "id", text: "text" };
 
 /** What survives in the store between two processes. */
 export const kept = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;

@@ -65,7 +65,7 @@ test(
       const prepare = (): void => rmSync(root, { recursive: true, force: true });
       return pointsOf({ program: "history.ts", args: [root, "0"] }, durableCalls, prepare);
     });
-    const points = soak ? all : sample(all, 24, random, 2);
+    const points = soak ? all : sample(all, 12, random, 2);
     const byKind = new Map<string, { fired: number; violations: string[] }>();
     const interrupted = new Set<number>();
     for (const point of points) {

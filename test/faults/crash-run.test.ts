@@ -33,7 +33,7 @@ test.each(["append", "merge"] as const)(
       const program: ChildOptions = { program: "millrace.ts", args: ["run", lake.flow, "--json"], cwd: place };
 
       const all = await pointsOf(program, durableCalls, restore);
-      const points = sample(all, soak ? 90 : 10, random, soak ? 4 : 1);
+      const points = sample(all, soak ? 90 : 6, random, soak ? 4 : 1);
       const byKind = new Map<string, { fired: number; violations: string[] }>();
       for (const point of points) {
         restore();

@@ -111,7 +111,7 @@ test(
     await using server = await serveFeed(feed);
     await using proxy = await startProxy(Number(new URL(server.url).port));
     // More would leave no room for a whole batch between two of them, and a client that gets nowhere gives up.
-    const times = soak ? 60 : 24;
+    const times = soak ? 60 : 12;
     const bytes = whole.reduce((sum, { length }) => sum + length * width, 0);
     expect(bytes).toBeGreaterThan(10_000_000);
     // In the head of an answer, in the schema, in a batch.

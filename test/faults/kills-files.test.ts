@@ -9,7 +9,7 @@ import { inScratch } from "./sweep.ts";
 import { recordFault, recordMutant, soak } from "./trust.ts";
 
 const random = seeded("kills-files");
-const wanted = soak ? { kills: 100, records: 15_000 } : { kills: 25, records: 5_000 };
+const wanted = soak ? { kills: 100, records: 15_000 } : { kills: 12, records: 2_500 };
 
 const command = ({ folder, flow }: OracleLake): ChildOptions => ({
   program: "millrace.ts",

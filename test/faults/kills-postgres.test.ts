@@ -36,7 +36,7 @@ afterAll(async () => {
 
 type Blow = "runner" | "backends" | "immediate" | "kill -9";
 const blows: Blow[] = ["runner", "backends", "runner", "immediate", "runner", "backends", "runner", "kill -9"];
-const wanted = soak ? 60 : 16;
+const wanted = soak ? 60 : 10;
 
 /** Nothing is known of the server but that its last answer is over. */
 const serverBlows: Record<Exclude<Blow, "runner">, () => Promise<unknown>> = {

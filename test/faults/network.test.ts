@@ -90,7 +90,7 @@ describe.each([
     ...new Set([0, 1, 5, ...Array.from({ length: count }, () => random.between(1, whole - 1)), whole - 1]),
   ];
   const troubles: [what: string, times: number, trouble: (offset: number) => Trouble][] = [
-    ["cut after N bytes", soak ? 16 : 7, (cutAfter) => ({ cutAfter })],
+    ["cut after N bytes", soak ? 16 : 4, (cutAfter) => ({ cutAfter })],
     ["cut once after N bytes", soak ? 8 : 2, (cutAfter) => ({ cutAfter, once: true })],
     ["reset after N bytes", soak ? 16 : 2, (cutAfter) => ({ cutAfter, by: "reset" })],
     ["silent after N bytes", soak ? 5 : 1, (silentAfter) => ({ silentAfter })],

@@ -13,7 +13,7 @@ import { recordFault, recordMutant, soak } from "./trust.ts";
 
 const test = await testWith("mkfs.ext4", "loop devices");
 const random = seeded("power-cut");
-const cutsWanted = soak ? 40 : 12;
+const cutsWanted = soak ? 40 : 8;
 
 let states: string[];
 beforeAll(async () => {

@@ -5,8 +5,8 @@ import type { Store } from "./store.ts";
 export interface EnrichmentOptions {
   /** Answers are kept in the store under `<folder>/<hash of model>/<hash>.json`, so that an input is paid for once, over all runs. */
   cache?: { store: Store; folder: string };
-  /** Stop before a call whose estimate would bring the sum above this. Unit: the currency of the enricher. */
-  maximumCost?: number;
+  /** Stop before a call whose estimate it does not cover. */
+  budget?: Budget;
   /** Inputs of one call. */
   batch: number;
   /** Gives inputs what is left out of them as long as nobody asks: the bytes of assets. In their order. */
@@ -14,6 +14,41 @@ export interface EnrichmentOptions {
   /** Told before anything is spent, where answers cost something: what all that is not known yet will cost at most. */
   onEstimate?: (estimate: { inputs: number; cost: number; currency: string }) => void;
   signal?: AbortSignal;
+}
+
+/** What may be spent in all, by however many calls at once. Unit: the currency of the enricher. */
+export class Budget {
+  readonly #maximum: number;
+  #spent: number;
+  #reserved = 0;
+
+  /** `spent`: what was before. */
+  constructor(maximum: number, spent = 0) {
+    this.#maximum = maximum;
+    this.#spent = spent;
+  }
+
+  /** Sets the estimate of a call aside. Throws `limit` when it is not covered. */
+  reserve(estimate: number, left: number): void {
+    const sum = this.#spent + this.#reserved + estimate;
+    // Sums of prices are not exact.
+    if (sum > this.#maximum * (1 + 1e-9)) {
+      throw new MillraceError(
+        "limit",
+        `the budget of ${this.#maximum} does not suffice: ${left} inputs are left, and the next would bring it to ${sum}`,
+        {
+          hint: "raise `max_cost`, or read less; answers so far are kept and not paid for again",
+        },
+      );
+    }
+    this.#reserved += estimate;
+  }
+
+  /** The call has ended. */
+  settle(estimate: number, cost: number): void {
+    this.#reserved -= estimate;
+    this.#spent += cost;
+  }
 }
 
 export interface EnrichmentReport {
@@ -33,7 +68,7 @@ export async function enrichAll(
   inputs: readonly EnricherInput[],
   options: EnrichmentOptions,
 ): Promise<EnrichmentReport> {
-  const { cache, maximumCost = Infinity, batch, signal } = options;
+  const { cache, budget, batch, signal } = options;
   const known = new Map<string, Enriched>();
   const unanswered = new Map<string, EnricherInput>();
   for (const input of inputs) {
@@ -49,38 +84,33 @@ export async function enrichAll(
   for (let from = 0; from < open.length; from += batch) {
     throwIfAborted(signal);
     const asked = open.slice(from, from + batch);
-    assertBudget(cost + (enricher.estimate?.(asked).cost ?? 0), maximumCost, inputs.length - from);
-    const complete = options.complete === undefined ? asked : await options.complete(asked);
-    const kept = new Set<number>();
-    const notes = notesOf(cache, enricher.model, asked);
-    const keep = async (index: number, answer: Enriched): Promise<void> => {
-      if (cache && !("again" in answer)) await keepAnswer(cache, enricher.model, asked[index]!.hash, answer);
-      kept.add(index);
-      await notes.forget(index);
-    };
-    const answers = await enricher.enrich(complete, { keep, notes, ...(signal ? { signal } : {}) });
-    if (answers.length !== asked.length) {
-      throw new MillraceError("internal", `the enricher gave ${answers.length} answers to ${asked.length} inputs`);
-    }
-    for (const [index, answer] of answers.entries()) {
-      const { hash } = asked[index]!;
-      known.set(hash, answer);
-      if ("values" in answer) cost += answer.cost ?? 0;
-      if (!kept.has(index)) await keep(index, answer);
+    const expected = enricher.estimate?.(asked).cost ?? 0;
+    budget?.reserve(expected, open.length - from);
+    let spent = 0;
+    try {
+      const complete = options.complete === undefined ? asked : await options.complete(asked);
+      const kept = new Set<number>();
+      const notes = notesOf(cache, enricher.model, asked);
+      const keep = async (index: number, answer: Enriched): Promise<void> => {
+        if ("values" in answer) spent += answer.cost ?? 0;
+        if (cache && !("again" in answer)) await keepAnswer(cache, enricher.model, asked[index]!.hash, answer);
+        kept.add(index);
+        await notes.forget(index);
+      };
+      const answers = await enricher.enrich(complete, { keep, notes, ...(signal ? { signal } : {}) });
+      if (answers.length !== asked.length) {
+        throw new MillraceError("internal", `the enricher gave ${answers.length} answers to ${asked.length} inputs`);
+      }
+      for (const [index, answer] of answers.entries()) {
+        known.set(asked[index]!.hash, answer);
+        if (!kept.has(index)) await keep(index, answer);
+      }
+    } finally {
+      budget?.settle(expected, spent);
+      cost += spent;
     }
   }
   return { answers: inputs.map(({ hash }) => known.get(hash)!), asked: open.length, cost };
-}
-
-function assertBudget(cost: number, maximum: number, left: number): void {
-  if (cost <= maximum) return;
-  throw new MillraceError(
-    "limit",
-    `the budget of ${maximum} does not suffice: ${left} inputs are left, and the next would bring it to ${cost}`,
-    {
-      hint: "raise `max_cost`, or read less; answers so far are kept and not paid for again",
-    },
-  );
 }
 
 /** Of the inputs of a call. They lie beside the answers. */

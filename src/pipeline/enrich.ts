@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import {
+  Budget,
   enrichAll,
   MillraceError,
   sqlName,
@@ -20,7 +21,7 @@ import { inputsOf, type AskedRow } from "./enrich-inputs.ts";
 import type { EnrichSpec, Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { openEnricher } from "./modules.ts";
-import type { EnrichedCount } from "./runs.ts";
+import { readPart, type EnrichedCount, type RunPlan } from "./runs.ts";
 import type { StageContext } from "./stage.ts";
 import { stagingFolder } from "./staging.ts";
 
@@ -93,6 +94,20 @@ export async function enrichedColumns(
   return added;
 }
 
+/** What the enrichers of a flow may spend in a run, over all of its parts: less what parts of it cost that an earlier attempt has read. */
+export async function budgetsOf(lake: LakeHandles, flow: Flow, plan: RunPlan): Promise<(Budget | undefined)[]> {
+  const specs = flow.enrich ?? [];
+  if (specs.every(({ max_cost: maximum }) => maximum === undefined)) return [];
+  const spent = specs.map(() => 0);
+  for (const { id } of plan.parts) {
+    const earlier = await readPart(lake.store, plan.run, id);
+    for (const [index, { cost }] of (earlier?.enriched ?? []).entries()) spent[index]! += cost;
+  }
+  return specs.map(({ max_cost: maximum }, index) =>
+    maximum === undefined ? undefined : new Budget(maximum, spent[index]),
+  );
+}
+
 /** Parts are enriched as they come; a transform over all of them comes later. */
 export function enrichesWhole(flowName: string): MillraceError {
   return new MillraceError("config", "`enrich` cannot follow a `transform` that looks across rows", {
@@ -110,7 +125,7 @@ export async function enrichLanded(
   landed: Landed,
   prefix: string,
 ): Promise<Landed & { enriched: EnrichedCount[] }> {
-  const { lake, flow, plan } = context;
+  const { lake, flow, plan, budgets } = context;
   let { files } = landed;
   const rejected: RejectedRecord[] = [...landed.rejected];
   const enriched: EnrichedCount[] = [];
@@ -119,7 +134,7 @@ export async function enrichLanded(
     const sum: EnrichedCount = { enricher: spec.enricher, rows: 0, asked: 0, cost: 0 };
     const next: StagedFile[] = [];
     for (const [number, file] of files.entries()) {
-      const step = await enrichFile(context, opened, file.path, `${prefix}-e${index}-${number}`, sum);
+      const step = await enrichFile(context, opened, file.path, `${prefix}-e${index}-${number}`, sum, budgets?.[index]);
       next.push(...step.files);
       rejected.push(...step.rejected);
     }
@@ -140,6 +155,7 @@ async function enrichFile(
   path: string,
   prefix: string,
   sum: EnrichedCount,
+  budget: Budget | undefined,
 ): Promise<{ files: StagedFile[]; rejected: RejectedRecord[] }> {
   const engine = await lake.engine();
   const { enricher, capabilities, spec } = opened;
@@ -148,7 +164,6 @@ async function enrichFile(
   const own = enricher.columns(made);
   const reads = enricher.reads?.(made) ?? [];
   const { rows, complete } = await inputsOf(lake, path, { of: spec.of, input: capabilities.input, reads });
-  const left = spec.max_cost === undefined ? undefined : spec.max_cost - sum.cost;
   // A frame that is null has nothing that could be asked.
   const asked = rows.filter(({ input }) => input.asset?.sha256 !== "");
   const report = await enrichAll(
@@ -158,7 +173,7 @@ async function enrichFile(
       cache: { store: lake.store, folder: answersFolder(plan.dataset) },
       batch: capabilities.maximumBatch,
       complete,
-      ...(left === undefined ? {} : { maximumCost: left }),
+      ...(budget === undefined ? {} : { budget }),
       onEstimate: (estimate) =>
         onCost?.({
           enricher: spec.enricher,

@@ -8,6 +8,7 @@ import { datasetOf, isErasedSince, planRun, type Planned } from "./plan.ts";
 import { publishAfter } from "./publish-flow.ts";
 import type { RunProgress, RunReport } from "./report.ts";
 import { cancelRun, type PartResult } from "./runs.ts";
+import { budgetsOf } from "./enrich.ts";
 import { dropStaged, stagePart, type CostEstimate } from "./stage.ts";
 
 export interface RunOptions {
@@ -104,6 +105,7 @@ async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options
       parts: plan.parts.length,
     });
   };
+  const budgets = await budgetsOf(lake, flow, plan);
   const results: PartResult[] = [];
   await forEachLimited(plan.parts, lake.config.engine?.parts ?? defaultParts, async (part, index) => {
     throwIfAborted(options.signal);
@@ -114,6 +116,7 @@ async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options
         plan,
         source,
         request,
+        budgets,
         ...(options.signal ? { signal: options.signal } : {}),
         ...(options.onCost ? { onCost: options.onCost } : {}),
         onProgress: (progress) => {

@@ -5,6 +5,7 @@ import {
   isMillraceError,
   MillraceError,
   retry,
+  type Budget,
   type Part,
   type ReadRequest,
   type Source,
@@ -50,6 +51,8 @@ export interface StageContext {
   request: ReadRequest;
   signal?: AbortSignal;
   onProgress?: (progress: { rows: number; bytes: number }) => void;
+  /** What each enricher of the flow may spend in all parts of the run, where it is bounded. */
+  budgets?: readonly (Budget | undefined)[];
   /** Told before an enricher spends something. */
   onCost?: (estimate: CostEstimate) => void;
 }

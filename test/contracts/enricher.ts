@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
 import {
+  Budget,
   enrichAll,
   type Column,
   type Enriched,
@@ -152,10 +153,10 @@ export function enricherRules(contract: EnricherContract, { rule, ruleIf }: Rule
       expect(estimate.cost).toBeGreaterThanOrEqual(cost);
       const cache = freshCache();
       const before = subject.asked();
-      const none = await errorOf(() => enrichAll(enricher, subject.good, { batch, cache, maximumCost: 0 }));
+      const none = await errorOf(() => enrichAll(enricher, subject.good, { batch, cache, budget: new Budget(0) }));
       expect([none.code, subject.asked() - before]).toEqual(["limit", 0]);
       const one = enricher.estimate!(subject.good.slice(0, 1)).cost;
-      const some = await errorOf(() => enrichAll(enricher, subject.good, { batch: 1, cache, maximumCost: one }));
+      const some = await errorOf(() => enrichAll(enricher, subject.good, { batch: 1, cache, budget: new Budget(one) }));
       const paid = subject.asked() - before;
       expect([some.code, paid > 0 && paid < subject.good.length]).toEqual(["limit", true]);
       // What was paid for is kept.

@@ -345,4 +345,17 @@ describe("rekognition: runs", () => {
     expect(enricher.estimate!([{ ...video, values: { duration_s: 6 } }]).cost).toBeCloseTo(0.02, 9);
     expect(enricher.estimate!([inputOf(Buffer.from("x"), "a.png")]).cost).toBeCloseTo(0.002, 9);
   });
+
+  test("a budget is for all parts of a run together", { timeout: 60_000 }, async () => {
+    const files = Object.fromEntries(
+      await Promise.all(
+        Array.from({ length: 4 }, async (_, index) => [`${index}.png`, await picture(index * 50)] as const),
+      ),
+    );
+    // A part for each image; two of them are paid for.
+    const place = await placeOf(files, { format: "images", part_bytes: 1 }, { price_image: 0.001, max_cost: 0.002 });
+    await using lake = await openLake({ folder: place });
+    await expect(lake.run("seen")).rejects.toMatchObject({ code: "limit" });
+    expect(double.paid["DetectLabels"]).toBe(2);
+  });
 });

@@ -19,7 +19,7 @@ import {
 import definition, { dicomwebOptions } from "../../src/sources/dicomweb/index.ts";
 import { boundaryOf, partsOfBody } from "../../src/sources/dicomweb/multipart.ts";
 import { Position } from "../../src/sources/dicomweb/position.ts";
-import { findProgram } from "../services/install.ts";
+import { requireProgram } from "../services/install.ts";
 import { startOrthanc, type Orthanc } from "../services/orthanc.ts";
 import { dicomFile } from "../support/dicom.ts";
 
@@ -336,15 +336,15 @@ describe("dicomweb: a server that answers otherwise", () => {
   });
 });
 
-const openssl = findProgram({ name: "openssl" });
+const openssl = await requireProgram({ service: "OpenSSL", name: "openssl", packages: ["openssl"] });
 
-describe.skipIf(openssl === undefined)("dicomweb: encryption", () => {
+describe("dicomweb: encryption", () => {
   /** A certificate that is its own authority. */
   function makeCertificate(name: string): { key: string; certificate: string } {
     const [key, certificate] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
     const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2", "-nodes"];
     const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1"];
-    execFileSync(openssl!, ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", certificate], {
+    execFileSync(openssl, ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", certificate], {
       stdio: "pipe",
     });
     return { key, certificate };

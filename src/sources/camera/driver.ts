@@ -10,6 +10,7 @@ import {
 } from "../../core/index.ts";
 import video from "../../formats/video/index.ts";
 import { findPrograms } from "../../sandbox/index.ts";
+import { grouped } from "../assets/grouped.ts";
 import { assetRows, type ComingAsset } from "../assets/read.ts";
 import { beginCapture, type Capture } from "./capture.ts";
 import { playlistAt, recordHls, salvage } from "./hls.ts";
@@ -84,7 +85,7 @@ export async function open(options: CameraOptions, context: SourceContext): Prom
       await spool.remove(committed(after));
       await record(signal);
       const recordings = await spool.list();
-      const parts = grouped(recordings, request.partBytes ?? partBytes).map((group, index) => ({
+      const parts = grouped(recordings, request.partBytes ?? partBytes, ({ size }) => size).map((group, index) => ({
         id: `camera-${String(index + 1).padStart(5, "0")}`,
         bytes: group.reduce((sum, { size }) => sum + size, 0),
         spec: { recordings: group, columns } as unknown as Record<string, CursorValue>,
@@ -144,18 +145,4 @@ function committed(after: Cursor | undefined): string[] {
     });
   }
   return after["recordings"] as string[];
-}
-
-function grouped(recordings: readonly Recording[], bytes: number): Recording[][] {
-  const groups: Recording[][] = [];
-  let room = 0;
-  for (const recording of recordings) {
-    if (groups.length === 0 || recording.size > room) {
-      groups.push([]);
-      room = bytes;
-    }
-    groups.at(-1)!.push(recording);
-    room -= recording.size;
-  }
-  return groups;
 }

@@ -13,6 +13,7 @@ import {
 } from "../../core/index.ts";
 import video from "../../formats/video/index.ts";
 import { findPrograms } from "../../sandbox/index.ts";
+import { grouped } from "../assets/grouped.ts";
 import { assetRows, type ComingAsset } from "../assets/read.ts";
 import type { KinesisVideoOptions } from "./index.ts";
 import { joinFragments } from "./matroska.ts";
@@ -88,7 +89,11 @@ export async function open(options: KinesisVideoOptions, context: SourceContext)
       const last = fragments.at(-1);
       const cursor: Cursor | undefined =
         last === undefined ? after : { version: 1, number: last.number, arrived: last.arrived };
-      const parts = grouped(segmentsOf(fragments, options.segment_s * 1000), request.partBytes ?? partBytes);
+      const parts = grouped(
+        segmentsOf(fragments, options.segment_s * 1000),
+        request.partBytes ?? partBytes,
+        ({ bytes }) => bytes,
+      );
       return {
         columns,
         key: [],
@@ -203,18 +208,4 @@ function segmentsOf(fragments: readonly Fragment[], milliseconds: number): Segme
     } else segments.push({ numbers: [fragment.number], bytes: fragment.bytes, began: fragment.produced, end });
   }
   return segments.map(({ numbers, bytes, began }) => ({ numbers, bytes, began }));
-}
-
-function grouped(segments: readonly Segment[], bytes: number): Segment[][] {
-  const groups: Segment[][] = [];
-  let room = 0;
-  for (const segment of segments) {
-    if (groups.length === 0 || segment.bytes > room) {
-      groups.push([]);
-      room = bytes;
-    }
-    groups.at(-1)!.push(segment);
-    room -= segment.bytes;
-  }
-  return groups;
 }

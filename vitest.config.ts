@@ -6,7 +6,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 240_000,
     pool: "forks",
-    maxWorkers: 2,
+    // One more than there are cores: servers and cameras make tests wait.
+    maxWorkers: 3,
     reporters: ["default", "./test/contracts/reporter.ts"],
   },
 });

@@ -5,7 +5,9 @@
  *
  *     npm run smoke -- dynamodb table '{ "region": "eu-central-1" }'
  *
- * The second argument is the address of a store, the table or the URL of a sink, the third its other options as JSON. Credentials come from the environment or the
+ *     npm run smoke -- kinesis clicks '{ "region": "eu-central-1" }'
+ *
+ * The second argument is the address of a store, the table or the URL of a sink, the stream of a source, the third its other options as JSON. Credentials come from the environment or the
  * options; `${env:NAME}` is resolved. Ends with 1 when something does not hold, and says what.
  */
 import { randomBytes, randomUUID } from "node:crypto";
@@ -16,6 +18,7 @@ import { MillraceError, type Store, isMillraceError, messageOf, redact, resolveR
 import { openLake } from "../src/index.ts";
 import { registry } from "../src/registry.ts";
 import { smokeSink } from "./smoke-sink.ts";
+import { smokeSource } from "./smoke-source.ts";
 
 const [name = "", address = "", json = "{}"] = process.argv.slice(2);
 
@@ -92,6 +95,11 @@ async function main(): Promise<void> {
   if (Object.hasOwn(registry.sinks, name)) {
     const more = JSON.parse(await resolveReferences(json, process.cwd())) as Record<string, unknown>;
     await smokeSink(name, { ...(address === "-" ? {} : { [addressKeys[name] ?? "url"]: address }), ...more });
+    return;
+  }
+  if (Object.hasOwn(registry.sources, name)) {
+    const more = JSON.parse(await resolveReferences(json, process.cwd())) as Record<string, unknown>;
+    await smokeSource(name, address, more);
     return;
   }
   const chosen = await options();

@@ -3,10 +3,25 @@ import type { Registry } from "./core/index.ts";
 
 export const registry: Registry = {
   sources: {
+    "app-logs": {
+      title: "Logs of apps",
+      summary: "Logs of apps and devices, sent by HTTP as NDJSON or OpenTelemetry's OTLP, also long after they were written and by clocks that are wrong.",
+      load: async () => (await import("./sources/app-logs/index.ts")).default,
+    },
     "camera": {
       title: "Camera",
       summary: "Live video of RTSP cameras and HLS playlists, recorded in bounded segments that survive a crash, and read as frames.",
       load: async () => (await import("./sources/camera/index.ts")).default,
+    },
+    "clickstream": {
+      title: "Clickstream",
+      summary: "Events of web pages, apps and servers, sent by HTTP as Segment, Snowplow and Google Analytics 4 have it, each durable before it is acknowledged.",
+      load: async () => (await import("./sources/clickstream/index.ts")).default,
+    },
+    "cloudwatch-logs": {
+      title: "Amazon CloudWatch Logs",
+      summary: "The events of log groups, each once, also those that come late: by name, prefix or pattern of the group and by filter pattern, with exports to S3 for what is old.",
+      load: async () => (await import("./sources/cloudwatch-logs/index.ts")).default,
     },
     "dicomweb": {
       title: "DICOMweb",
@@ -18,6 +33,21 @@ export const registry: Registry = {
       summary: "CSV, TSV, JSON, NDJSON, Parquet, Arrow, Avro and Excel files on this machine, in any store or behind URLs, also in gzip, zstd, bzip2 and zip; only new and grown ones are read again.",
       load: async () => (await import("./sources/files/index.ts")).default,
     },
+    "form": {
+      title: "Forms and surveys",
+      summary: "Answers of people to questions of the configuration (NPS, CSAT, reviews, free text, choices), on a page of its own without scripts.",
+      load: async () => (await import("./sources/form/index.ts")).default,
+    },
+    "kafka": {
+      title: "Apache Kafka",
+      summary: "Records of topics, each exactly once: the offsets are in the version that holds the records.",
+      load: async () => (await import("./sources/kafka/index.ts")).default,
+    },
+    "kinesis": {
+      title: "Amazon Kinesis Data Streams",
+      summary: "The records of a stream, each once, also over resharding: those of a shard before those of the shards made of it. Packed records of the Kinesis Producer Library are unpacked.",
+      load: async () => (await import("./sources/kinesis/index.ts")).default,
+    },
     "kinesis-video": {
       title: "Amazon Kinesis Video Streams",
       summary: "The video that a stream retains, read once each by the numbers of its fragments, as frames.",
@@ -28,15 +58,30 @@ export const registry: Registry = {
       summary: "Tables, views and any SELECT of a MySQL or MariaDB server, read in one consistent snapshot.",
       load: async () => (await import("./sources/mysql/index.ts")).default,
     },
+    "mysql-changes": {
+      title: "MySQL and MariaDB, change by change",
+      summary: "Every insertion, update and deletion of tables of MySQL and MariaDB from the server's own log, after one consistent first reading.",
+      load: async () => (await import("./sources/mysql-changes/index.ts")).default,
+    },
     "postgres": {
       title: "PostgreSQL",
       summary: "Tables, views and any SELECT of a PostgreSQL database, read in one consistent snapshot.",
       load: async () => (await import("./sources/postgres/index.ts")).default,
     },
+    "postgres-changes": {
+      title: "PostgreSQL, change by change",
+      summary: "Every insertion, update and deletion of PostgreSQL tables from the server's own log, after one consistent first reading.",
+      load: async () => (await import("./sources/postgres-changes/index.ts")).default,
+    },
     "stac": {
       title: "STAC",
       summary: "Items of SpatioTemporal Asset Catalogs, static or behind an API, one row each; and their GeoTIFF assets, of which only the parts that are wanted are fetched.",
       load: async () => (await import("./sources/stac/index.ts")).default,
+    },
+    "webhook": {
+      title: "Webhooks",
+      summary: "Deliveries of Stripe, Shopify, Typeform, GitHub and others, verified by their signature and durable before they are acknowledged.",
+      load: async () => (await import("./sources/webhook/index.ts")).default,
     },
   },
   stores: {

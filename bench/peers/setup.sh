@@ -19,3 +19,8 @@ python3 -m venv .cache/bench-feed
 # Feast's server, beside `bench/lookup.ts`; Redis comes with the system.
 python3 -m venv .cache/bench-feast
 .cache/bench-feast/bin/pip install -q "feast[redis]==0.67.0"
+
+# Fastify, beside `bench/collect.ts`.
+mkdir -p .cache/bench-collect
+echo '{"private":true}' > .cache/bench-collect/package.json
+npm install --prefix .cache/bench-collect --no-audit --no-fund --ignore-scripts --save-exact fastify@5.12.8

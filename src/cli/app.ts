@@ -83,10 +83,43 @@ export const routes = buildRouteMap({
           ...globalFlags,
           all: switchFlag("Run every flow of the configuration"),
           full: switchFlag("Read everything again, not only what is new (with mode replace or merge)"),
+          watch: switchFlag("Go on until it is stopped: a version whenever there is something new"),
+          every: textFlag("10s", "With --watch: least time between two versions (default: that of the flow, else 5s)"),
+          metrics: textFlag("9464", "With --watch: serve figures for Prometheus at this port of this machine"),
         },
         positional: many("flow", "Names of flows"),
       },
       docs: { brief: "Run flows: read what is new, check it, publish one version; safe to repeat" },
+    }),
+    status: buildCommand({
+      loader: () => import("./commands/status.ts"),
+      parameters: { flags: globalFlags, positional: many("flow", "Names of flows (default: all of them)") },
+      docs: { brief: "Show how flows stand: last version, rows of the last hour, what waits in the source" },
+    }),
+    collect: buildCommand({
+      loader: () => import("./commands/collect.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          host: textFlag("address", "Address to listen at (default: that of the configuration, or 127.0.0.1)"),
+          port: countFlag("Port to listen at (default: that of the configuration, or 4300)"),
+        },
+        positional: many("connection", "Connections (default: all that others send to)"),
+      },
+      docs: { brief: "Take in what others send (clickstreams, logs, webhooks, forms) until it is stopped" },
+    }),
+    forms: buildCommand({
+      loader: () => import("./commands/forms.ts"),
+      parameters: {
+        flags: {
+          ...globalFlags,
+          html: requiredTextFlag("file", "Write the page of the form to this file"),
+          url: textFlag("address", "Where `millrace collect` is reached: `https://collect.example.com`"),
+          channel: textFlag("name", "Channel that the answers come from"),
+        },
+        positional: one("connection", "Connection of the kind `form`"),
+      },
+      docs: { brief: "Write the page of a form, to be put anywhere" },
     }),
     datasets: buildCommand({
       loader: () => import("./commands/datasets.ts"),

@@ -60,16 +60,9 @@ export function receipt(output: Output, report: RunReport): string {
     ["read", report.read, `${bytes(report.bytesRead)} in ${seconds(report.seconds)}${rate}`],
     ["written", report.written, report.updated ? `${count(report.updated)} of them replaced earlier rows` : ""],
     ["rejected", report.rejected, report.rejected > 0 ? `with reasons in ${report.dataset}__rejected` : ""],
-    [
-      "filtered",
-      report.filtered,
-      report.superseded
-        ? `${count(report.superseded)} of them superseded by a later row`
-        : report.filtered < 0
-          ? "the transform makes more rows than it reads"
-          : "",
-    ],
+    ["filtered", report.filtered, filteredRemark(report)],
   ];
+  if (report.deleted) amounts.push(["deleted", report.deleted, "earlier rows are gone from the dataset"]);
   const width = Math.max(...amounts.map(([, amount]) => count(amount).length));
   for (const [name, amount, remark] of amounts) {
     lines.push(
@@ -92,6 +85,15 @@ export function receipt(output: Output, report: RunReport): string {
   for (const warning of report.warnings) lines.push(`  ${paint(output, "yellow", "!")} ${escapeData(warning)}`);
   lines.push(...publicationLines(output, report));
   return lines.join("\n");
+}
+
+function filteredRemark({ superseded, deletions, filtered }: RunReport): string {
+  if (filtered < 0) return "the transform makes more rows than it reads";
+  const said = [
+    ...(superseded ? [`${count(superseded)} of them superseded by a later row`] : []),
+    ...(deletions ? [`${count(deletions)} of them deletions`] : []),
+  ];
+  return said.join(", ");
 }
 
 /** One line a copy: where it is, and whether it is the version. */

@@ -11,6 +11,10 @@ import { validate } from "./validate.ts";
 export interface LoadedConfig extends LakeConfig {
   /** Absolute path of the configuration. */
   file: string;
+  /** What each connection is; known without its secrets. */
+  kinds: Record<string, Pick<ResolvedConnection, "kind" | "type">>;
+  /** Where `millrace collect` listens. */
+  collect?: { host?: string; port?: number; maxConnections?: number; proxies?: string[] };
 }
 
 export interface LoadOptions {
@@ -68,11 +72,15 @@ async function interpret(document: ConfigDocument, file: string, registry: Regis
       store: store.type,
     },
     connections,
+    kinds: Object.fromEntries(
+      Object.entries(validated.connections).map(([name, { kind, type }]) => [name, { kind, type }]),
+    ),
     flows: { ...config.flows, ...impliedFlows(config.flows, config.features) },
     features: config.features,
     lookup: config.lookup,
     ...(config.engine === undefined ? {} : { engine: withoutUndefined(config.engine) }),
     ...(config.cache === undefined ? {} : { cache: cacheOf(config.cache) }),
+    ...(config.collect === undefined ? {} : { collect: withoutUndefined(config.collect) }),
   };
 }
 

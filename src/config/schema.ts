@@ -38,6 +38,29 @@ export const cacheSchema = z.strictObject({
     .describe("How much the copies may take; those used longest ago go first. Default `20GB`."),
 });
 
+export const collectSchema = z.strictObject({
+  host: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "Address that `millrace collect` listens at. Default `127.0.0.1`: only programs of this machine can send.",
+    ),
+  port: z.int().min(0).max(65_535).optional().describe("Port that it listens at; 0: a free one. Default 4300."),
+  maxConnections: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe("Connections of senders at the same time; more are closed. Default 10,000."),
+  proxies: z
+    .array(z.string().min(1))
+    .optional()
+    .describe(
+      "Addresses and networks of proxies before it, whose `X-Forwarded-For` is believed: `10.0.0.0/8`. Default: none.",
+    ),
+});
+
 export const storeSchema = z
   .union([z.string().min(1), z.looseObject({ store: z.string() })])
   .describe("Where datasets are kept: a folder, or `store:` with the name of a store and its options.");
@@ -76,6 +99,9 @@ export const configSchema = z.strictObject({
   cache: cacheSchema
     .optional()
     .describe("The local read cache of a store that is not on this machine, such as a bucket."),
+  collect: collectSchema
+    .optional()
+    .describe("Where `millrace collect` takes in what others send: clickstreams, logs of apps, webhooks, forms."),
   engine: engineSchema.optional().describe("Limits of the engine that reads, checks and writes."),
 });
 

@@ -1,5 +1,6 @@
 import type * as z from "zod";
 import type { Check } from "./check.ts";
+import type { Collector, CollectorContext } from "./collector.ts";
 import type { Enricher, EnricherCapabilities, EnricherContext } from "./enricher.ts";
 import type { Format, FormatCapabilities } from "./format.ts";
 import type { Runner, RunnerCapabilities, RunnerContext } from "./runner.ts";
@@ -35,6 +36,8 @@ export interface SourceDefinition<Options extends z.ZodType = z.ZodType> extends
   /** Local folders and files that the engine must be let into; relative ones are taken from `folder`. */
   localPaths?(options: z.output<Options>, folder: string): string[];
   load(): Promise<{ open(options: z.output<Options>, context: SourceContext): Promise<Source> }>;
+  /** A source that others send to: what `millrace collect` runs for it. It reads what its collector has taken in. */
+  collector?(): Promise<{ collector(options: z.output<Options>, context: CollectorContext): Collector }>;
 }
 
 export interface StoreDefinition<Options extends z.ZodType = z.ZodType> extends Facts<Options, StoreCapabilities> {

@@ -1,5 +1,6 @@
 export * from "./asset.ts";
 export * from "./check.ts";
+export * from "./collector.ts";
 export * from "./data-file.ts";
 export * from "./define.ts";
 export { parseDuration } from "./duration.ts";

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isMillraceError, MillraceError, throwIfAborted } from "./errors.ts";
 
 export interface RetryOptions {
-  /** Tries in all. Default 4. */
-  tries?: number;
+  /** Tries in all, which may depend on what went wrong last. Default 4. */
+  tries?: number | ((error: MillraceError) => number);
   /** Milliseconds before the second try; doubles each time, with jitter. Default 200. */
   delayMs?: number;
   /** Longest wait between tries, milliseconds. Default 10,000. */
@@ -25,7 +25,8 @@ export async function retry<T>(action: (attempt: number) => Promise<T>, options:
     try {
       return await action(attempt);
     } catch (error) {
-      if (!isMillraceError(error) || !error.temporary || attempt >= tries || signal?.aborted) throw error;
+      if (!isMillraceError(error) || !error.temporary || signal?.aborted) throw error;
+      if (attempt >= (typeof tries === "number" ? tries : tries(error))) throw error;
       const asked = error.retryAfterMs ?? 0;
       if (asked > maximumRetryAfterMs) throw error;
       options.onRetry?.(error, attempt);

@@ -37,6 +37,12 @@ export interface ReadRequest {
   partBytes?: number;
   /** Options of the stream that the source itself defines. */
   options?: Record<string, unknown>;
+  /** Columns that identify a row of the dataset: the key of the flow. */
+  key?: string[];
+  /** The flow that asks. Absent where somebody only looks. */
+  flow?: string;
+  /** All flows of the configuration that read the connection: what a source keeps for its readers stays until each of them has it. */
+  readers?: string[];
 }
 
 /** An independent, serialisable unit of work. `spec` is the source's own business; it must survive JSON. */
@@ -53,8 +59,21 @@ export interface Plan {
   parts: Part[];
   /** Where the stream stands once all parts are committed. Undefined: the stream has no position (it is read whole). */
   cursor?: Cursor;
+  /** The source had more than one plan may hold: the next one can be made at once. */
+  more?: boolean;
   /** True when re-read rows of earlier runs may be among the parts (lag, boundary rows) and `dedupe` names what tells them apart. */
   overlap?: boolean;
+  /**
+   * Name of a boolean column of `columns` that marks deletions. In a merge the row with the key of such a record goes and none is added;
+   * with `mode: append` it is a row like any other.
+   */
+  deleted?: string;
+  /** Columns that tell in a merge which of two rows with one key is newer, the most significant first, where the flow has no cursor column. */
+  order?: string[];
+  /** Records whose `column` is `value` say that all records before them, by `order`, are gone. They need no key. */
+  emptied?: { column: string; value: string };
+  /** What a person should know though the run goes on. */
+  warnings?: string[];
 }
 
 /** A file on a store or on the local disk. */
@@ -164,17 +183,39 @@ export interface ReadOptions {
   keep?: KeepAsset;
 }
 
+/** How far a reader is behind the end of a stream; what the source cannot tell is absent. */
+export interface Lag {
+  records?: number;
+  bytes?: number;
+  /** Age of the oldest record that was not read yet, seconds. */
+  seconds?: number;
+}
+
 export interface Source extends AsyncDisposable {
   /** Reaches the system and may read it; moves no rows. Throws what is wrong and how to mend it. */
   check(signal?: AbortSignal): Promise<void>;
   streams(signal?: AbortSignal): AsyncIterable<StreamInfo>;
   /**
    * Bounded parts that are together exactly what is new after `after`. Zero parts: nothing is new. With `peek` only the columns are asked about:
-   * a source that records what cannot be asked for again does not record for it.
+   * a source that records what cannot be asked for again does not record for it. `instead` is where the dataset stands when all is to be read
+   * again instead of what is new: what the source keeps for that position is not needed once the plan is committed.
    */
-  plan(request: ReadRequest, options: { after?: Cursor; signal?: AbortSignal; peek?: boolean }): Promise<Plan>;
+  plan(
+    request: ReadRequest,
+    options: { after?: Cursor; instead?: Cursor; signal?: AbortSignal; peek?: boolean },
+  ): Promise<Plan>;
   /** May be called again, also from another process: the same part gives the same records, or a clear error. */
   read(part: Part, request: ReadRequest, options: ReadOptions): Promise<Payload>;
+  /**
+   * Resolves with true as soon as there may be something after `after`, with false when the time is up or the signal was given. Without it, a
+   * flow that goes on for ever plans again after a while.
+   */
+  wait?(
+    request: ReadRequest,
+    options: { after?: Cursor; milliseconds: number; signal?: AbortSignal },
+  ): Promise<boolean>;
+  /** What lies between `after` and the end of the stream. Cheap: it is asked several times a second. */
+  lag?(request: ReadRequest, options: { after?: Cursor; signal?: AbortSignal }): Promise<Lag>;
   /** Rows, nulls, minimum, maximum and checksum of the stream as it is now, computed by the source itself. */
   measure?(
     request: ReadRequest,

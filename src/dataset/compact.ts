@@ -7,6 +7,11 @@ import type { DataFile, Dataset, Version } from "./dataset.ts";
 export interface CompactOptions {
   /** Size that files should have. Default 256 MiB. */
   targetBytes?: number;
+  /**
+   * Only files of one order of size are put together, and only where there are at least so many of them. Done after each few versions, every row is
+   * rewritten a number of times that grows with the logarithm of the rows. Default: all small files.
+   */
+  fanIn?: number;
   /** Local folder that the engine may write to, best on the file system of the store. */
   folder: string;
   signal?: AbortSignal;
@@ -21,6 +26,8 @@ export interface CompactReport {
 }
 
 const defaultTargetBytes = 256 * 1024 * 1024;
+/** A file of few rows is mostly its footer: below it, all files are alike. */
+const smallestBytes = 64 * 1024;
 
 /**
  * Rewrites files that are smaller than three quarters of the target into files near it. The rows stay as they are: the
@@ -36,7 +43,8 @@ export async function compactDataset(
   const { epoch } = dataset.erasures();
   const current = dataset.current();
   const files = current ? await dataset.files(current) : [];
-  const small = files.filter((file) => file.bytes < 0.75 * targetBytes);
+  const below = files.filter((file) => file.bytes < 0.75 * targetBytes);
+  const small = options.fanIn === undefined ? below : oneOrder(below, options.fanIn);
   const unchanged = { before: files.length, after: files.length, version: undefined };
   if (current === undefined || small.length < 2) return unchanged;
   // One file or none more than needed: rewriting would gain nothing.
@@ -75,6 +83,17 @@ export async function compactDataset(
     throw error;
   }
   return { before: files.length, after: files.length - small.length + add.length, version };
+}
+
+/** Files of the smallest order of size of which there are enough: a merged one is of the next order, or of one above. */
+function oneOrder(files: readonly DataFile[], fanIn: number): DataFile[] {
+  const orders = new Map<number, DataFile[]>();
+  for (const file of files) {
+    const order = Math.floor(Math.log(Math.max(1, file.bytes / smallestBytes)) / Math.log(fanIn));
+    orders.set(order, [...(orders.get(order) ?? []), file]);
+  }
+  const full = [...orders].filter(([, group]) => group.length >= fanIn).toSorted(([left], [right]) => left - right);
+  return full[0]?.[1] ?? [];
 }
 
 function assertRows(dataset: Dataset, before: readonly DataFile[], after: readonly StagedFile[]): void {

@@ -6,6 +6,7 @@ export type * from "./dataset.ts";
 export { type DatasetDiff, type DiffOptions, diffVersions } from "./diff.ts";
 export { abandonErasure, eraseRows, type Erasing, type EraseRequest } from "./erase.ts";
 export type { Erasure, ErasureState, PendingErasure } from "./erasure.ts";
+export { defaultMaximumVersions } from "./iceberg/metadata.ts";
 export { assignFieldIds } from "./types.ts";
 export { mergeChange, type Merged, type MergeRequest } from "./merge.ts";
 export { openTable } from "./open.ts";

@@ -23,6 +23,8 @@ export interface MergeRequest {
   rows: Sql;
   /** The files that hold the new rows. Their statistics, when complete, spare a scan for the range of the keys. */
   staged: readonly StagedFile[];
+  /** A FROM item with keys whose rows go and get no new one: none of them is a key of `rows`. */
+  gone?: Sql;
   /** Columns that identify a row. Nulls count as equal. */
   key: readonly string[];
   /** Columns that the dataset will have, with ids. */
@@ -40,6 +42,8 @@ export interface Merged {
   remove: string[];
   /** New rows that take the place of an earlier row. */
   updated: number;
+  /** Earlier rows with a key of `gone`. */
+  deleted: number;
 }
 
 /**
@@ -47,12 +51,12 @@ export interface Merged {
  * written again without the matching rows. Commit `add` and the staged files, and remove `remove`, in one `overwrite` with `base`.
  */
 export async function mergeChange(request: MergeRequest): Promise<Merged> {
-  const { dataset, engine, rows, key, columns, folder, prefix, signal } = request;
+  const { dataset, engine, rows, gone, key, columns, folder, prefix, signal } = request;
   const keyColumns = key.map((name) => keyColumn(dataset, columns, name));
   if (keyColumns.length === 0) throw new MillraceError("usage", `a merge into \`${dataset.name}\` needs a key`);
   const table = tableOf(dataset);
   const snapshot = currentSnapshot(table.metadata);
-  const nothing: Merged = { add: [], remove: [], updated: 0 };
+  const nothing: Merged = { add: [], remove: [], updated: 0, deleted: 0 };
   if (snapshot === undefined) return nothing;
 
   const known = new Set(table.columns().map((column) => column.id));
@@ -60,7 +64,9 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
     // A key column that is new is null in every earlier row.
     if (keyColumns.every((column) => column.required)) return nothing;
   }
-  const ranges = await keyRanges(request, keyColumns);
+  const names = keyColumns.map((column) => sqlName(column.name)).join(", ");
+  const keys = gone === undefined ? rows : `(SELECT ${names} FROM ${rows} UNION ALL SELECT ${names} FROM ${gone})`;
+  const ranges = await keyRanges(request, keys, keyColumns);
   const live = (await table.liveEntries(snapshot)).map((entry) => entry.data_file);
   const candidates = live.filter((file) => mayMatch(file, ranges));
   if (candidates.length === 0) return nothing;
@@ -74,10 +80,9 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
   const same = keyColumns
     .map((column) => `o.${sqlName(column.name)} IS NOT DISTINCT FROM n.${sqlName(column.name)}`)
     .join(" AND ");
-  const names = keyColumns.map((column) => sqlName(column.name)).join(", ");
   const found = await engine.query(
     `SELECT filename, count(*) AS matched FROM ${readFiles(table, keyColumns, paths, { filename: true, rows: allRows })} AS o ` +
-      `WHERE EXISTS (SELECT 1 FROM ${rows} AS n WHERE ${same}) GROUP BY filename`,
+      `WHERE EXISTS (SELECT 1 FROM ${keys} AS n WHERE ${same}) GROUP BY filename`,
     signal,
   );
   if (found.length === 0) return nothing;
@@ -100,15 +105,19 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
   }
 
   const old = readFiles(table, columns, remove, { rows: total });
+  const oldKeys = readFiles(table, keyColumns, remove, { rows: total });
   const [counted] = await engine.query(
-    `SELECT count(*) AS updated FROM (SELECT ${names} FROM ${rows}) AS n ` +
-      `WHERE EXISTS (SELECT 1 FROM ${readFiles(table, keyColumns, remove, { rows: total })} AS o WHERE ${same})`,
+    `SELECT (SELECT count(*) FROM (SELECT ${names} FROM ${rows}) AS n ` +
+      `WHERE EXISTS (SELECT 1 FROM ${oldKeys} AS o WHERE ${same})) AS updated, ` +
+      (gone === undefined
+        ? "0 AS deleted"
+        : `(SELECT count(*) FROM ${oldKeys} AS o WHERE EXISTS (SELECT 1 FROM ${gone} AS n WHERE ${same})) AS deleted`),
     signal,
   );
   const add =
     total === matched
       ? []
-      : await engine.write(`SELECT o.* FROM ${old} AS o WHERE NOT EXISTS (SELECT 1 FROM ${rows} AS n WHERE ${same})`, {
+      : await engine.write(`SELECT o.* FROM ${old} AS o WHERE NOT EXISTS (SELECT 1 FROM ${keys} AS n WHERE ${same})`, {
           columns: [...columns],
           folder,
           prefix,
@@ -118,11 +127,11 @@ export async function mergeChange(request: MergeRequest): Promise<Merged> {
   if (written !== total - matched) {
     throw new MillraceError(
       "corrupt",
-      `the merge into \`${dataset.name}\` kept ${written} of ${total} rows, but ${matched} have a new row; nothing was committed`,
+      `the merge into \`${dataset.name}\` kept ${written} of ${total} rows, but ${matched} have a new row or none any more; nothing was committed`,
       { hint: `millrace verify ${dataset.name}`, where: { dataset: dataset.name } },
     );
   }
-  return { add, remove, updated: Number(counted!["updated"]) };
+  return { add, remove, updated: Number(counted!["updated"]), deleted: Number(counted!["deleted"]) };
 }
 
 function keyColumn(
@@ -161,6 +170,7 @@ interface Range {
 /** The span of each key column in the new rows, where nulls do not make it useless. */
 async function keyRanges(
   request: MergeRequest,
+  keys: Sql,
   keyColumns: readonly (Column & { type: PrimitiveType; id: number })[],
 ): Promise<Range[]> {
   // Comparison of text and of floating point differs between engine and bounds for NaN; a null key matches files of any range.
@@ -176,7 +186,7 @@ async function keyRanges(
       `count(*) - count(${name}) AS nulls${index}`,
     ];
   });
-  const [row] = await request.engine.query(`SELECT ${items.join(", ")} FROM ${request.rows} AS n`, request.signal);
+  const [row] = await request.engine.query(`SELECT ${items.join(", ")} FROM ${keys} AS n`, request.signal);
   return usable.flatMap((column, index): Range[] => {
     const [min, max] = [row![`min${index}`], row![`max${index}`]];
     if (typeof min !== "string" || typeof max !== "string" || Number(row![`nulls${index}`]) > 0) return [];

@@ -5,11 +5,12 @@ import { inputsOf } from "./features-source.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { definitionKey, openIfExists, type Planned } from "./plan.ts";
-import { orderOf, publish, publishRejected, supersede } from "./publish.ts";
+import { publish, publishRejected } from "./publish.ts";
 import type { RunProgress, RunReport } from "./report.ts";
 import type { RunOptions } from "./run.ts";
 import { cancelRun, finishRun, isCancelled, type EnrichedCount, type PartResult, type RunPlan } from "./runs.ts";
 import { dropStaged } from "./stage.ts";
+import { orderOf, supersede, type Removal, type Superseded } from "./supersede.ts";
 import { maskStaged } from "./mask.ts";
 import { transformWhole } from "./transform.ts";
 
@@ -56,17 +57,17 @@ export async function conclude(
   const steps = [staged];
   if (plan.whole === true) staged = await transformWhole(lake, flow, plan, staged, signal);
   const leftOut = count("written") - staged.reduce((total, file) => total + file.rows, 0);
-  let superseded: number | undefined;
+  let latest: Superseded | undefined;
   if (flow.mode === "merge" && staged.length > 0) {
-    const latest = await supersede(lake, flow, plan, staged, signal);
-    steps.push(staged);
+    latest = await supersede(lake, flow, plan, staged, signal);
+    steps.push(staged, latest.removal.gone);
     staged = latest.files;
-    superseded = latest.superseded;
   }
   steps.push(staged);
   const masked = await maskStaged(lake, flow, plan, staged, planned.dataset, signal);
   steps.push(masked.files);
-  const audited = await audit(lake, flow, plan, masked, planned.dataset, signal);
+  const audited: Audited & { removal?: Removal } = await audit(lake, flow, plan, masked, planned.dataset, signal);
+  if (latest !== undefined) audited.removal = latest.removal;
   const rejectedFiles = [...results.flatMap((result) => result.rejectedFiles), ...audited.rejectedFiles];
   const report: RunReport = {
     run: plan.run,
@@ -82,12 +83,14 @@ export async function conclude(
     read: count("read"),
     written: audited.files.reduce((total, file) => total + file.rows, 0),
     rejected: count("rejected") + audited.rejected,
-    filtered: count("filtered") + leftOut + (superseded ?? 0),
-    ...(superseded === undefined ? {} : { superseded }),
+    filtered: count("filtered") + leftOut + (latest?.superseded ?? 0) + (latest?.deletions ?? 0),
+    ...(latest === undefined ? {} : { superseded: latest.superseded }),
+    ...(latest === undefined || plan.marks === undefined ? {} : { deletions: latest.deletions }),
     checks: audited.checks,
     columns: audited.columns,
     ...enrichedOf(results),
-    warnings: supersededWithoutOrder(flow, plan, superseded),
+    warnings: [...(plan.warnings ?? []), ...supersededWithoutOrder(flow, plan, latest?.superseded)],
+    ...(plan.more === true ? { more: true } : {}),
   };
   if (report.read !== report.written + report.rejected + report.filtered) {
     throw new MillraceError(
@@ -124,7 +127,7 @@ async function decide(
   lake: LakeHandles,
   flow: Flow,
   plan: RunPlan,
-  audited: Audited,
+  audited: Audited & { removal?: Removal },
   rejectedFiles: StagedFile[],
   report: RunReport,
   onPublish: () => void,
@@ -154,12 +157,13 @@ async function decide(
   const published = await publish(lake, flow, plan, audited, await summaryOf(lake, flow, plan, report), signal);
   report.version = published.version.number;
   if (published.updated !== undefined) report.updated = published.updated;
+  if (published.deleted !== undefined) report.deleted = published.deleted;
   return !published.already;
 }
 
 /** A person must know that chance, if always the same, chose between rows. */
 function supersededWithoutOrder(flow: Flow, plan: RunPlan, superseded: number | undefined): string[] {
-  if (!superseded || orderOf(flow, plan) !== undefined) return [];
+  if (!superseded || orderOf(flow, plan).length > 0) return [];
   return [
     `${superseded} rows had the same key as another row of this run, and nothing says which of them is newer: set \`from.cursor\` to the column that does`,
   ];

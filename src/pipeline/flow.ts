@@ -202,6 +202,26 @@ export const publishSchema = z.strictObject({
     .describe("Table, key prefix or collection of the copy. Default: the name of the dataset."),
 });
 export type PublishSpec = z.output<typeof publishSchema>;
+const durationText = z.string().regex(/^\d+(\.\d+)?\s*[smhdw]$/, "is a duration such as `0.5s` or `10s`");
+/** How a flow goes on that never ends. */
+const watchSchema = z.strictObject({
+  every: durationText.default("5s").describe("Least time between two versions. Default 5s."),
+  rows: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("A version is made sooner when so many records wait. Default: no."),
+  bytes: z.string().optional().describe("A version is made sooner when so much waits: `64MB`. Default: no."),
+  compact: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Small files are put together, and what is not needed any more is removed, as versions are made. Default true.",
+    ),
+});
+export type WatchSpec = z.output<typeof watchSchema>;
+
 /** Written into the Croissant description of exports. */
 const aboutSchema = z.strictObject({
   description: z.string().optional().describe("What the dataset is, in a sentence or more."),
@@ -245,6 +265,7 @@ export const flowSchema = z.strictObject({
     .array(publishSchema)
     .optional()
     .describe("Copies in databases, brought up to date after each run. One that fails is made up for by the next run."),
+  watch: watchSchema.optional().describe("When `millrace run --watch` makes versions."),
   about: aboutSchema.optional().describe("What goes into the description of its exports and only its owner knows."),
 });
 export type Flow = z.output<typeof flowSchema>;

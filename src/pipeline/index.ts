@@ -39,10 +39,12 @@ import { openTransformer } from "./transformer.ts";
 import { replayRejected, type ReplayOptions } from "./replay.ts";
 import type { RunReport } from "./report.ts";
 import { runFlow, type RunOptions } from "./run.ts";
-import { namedObjects, objectPath, verifyObjects } from "./assets.ts";
-import { runsInto } from "./erase-runs.ts";
-import { readReport, unfinishedTokens } from "./runs.ts";
+import { objectPath, verifyObjects } from "./assets.ts";
+import { collectDataset } from "./gc.ts";
+import { readReport } from "./runs.ts";
 import { stagingFolder } from "./staging.ts";
+import { statusOf, type FlowStatus } from "./status.ts";
+import { watchFlow, type WatchOptions } from "./watch.ts";
 import { compareWithSource, type SourceComparison } from "./verify-source.ts";
 
 export {
@@ -60,6 +62,8 @@ export type { LakeConfig, ResolvedConnection } from "./lake.ts";
 export type { Publication, PublishOptions } from "./publish-copy.ts";
 export type { CheckResult, PublicationOutcome, RunProgress, RunReport } from "./report.ts";
 export type { RunOptions } from "./run.ts";
+export type { FlowStatus } from "./status.ts";
+export type { WatchOptions } from "./watch.ts";
 export type { CostEstimate } from "./stage.ts";
 export type { Rows } from "./query.ts";
 export type { ExportOptions, ExportReport } from "./export.ts";
@@ -89,6 +93,10 @@ export interface Lake extends AsyncDisposable {
   /** Reads no rows: that the source can be reached and that transform, split, key, schema and checks fit its columns. */
   checkFlow(flow: string, signal?: AbortSignal): Promise<void>;
   run(flow: string, options?: RunOptions): Promise<RunReport>;
+  /** Runs a flow again and again until the signal is given: `await lake.watch("events", { signal, onReport: console.log })`. */
+  watch(flow: string, options: WatchOptions): Promise<void>;
+  /** How each flow stands: its dataset, its last version, and what waits in the source. */
+  status(options?: { flows?: readonly string[]; signal?: AbortSignal }): Promise<FlowStatus[]>;
   /**
    * Joins to each entity the newest features that were known at its moment, and publishes the rows as a version, like a run:
    * `await lake.features("training", { entities: "labels@gold" })`.
@@ -200,6 +208,8 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
         if (columns.length > 0) await verifyFlow(lake, name, flow, columns);
       }),
     run: (flow, options) => reading(() => runFlow(lake, flow, options)),
+    watch: (flow, options) => watchFlow(lake, flow, options),
+    status: (options) => statusOf(lake, options),
     features: (name, options) => reading(() => runFeatures(lake, name, options)),
     exportFeatures: (name, options) => reading(() => exportFeatures(lake, name, options)),
     dataset: (reference) => lake.resolve(reference),
@@ -267,22 +277,7 @@ export async function openLake(config: LakeConfig, registry: Registry): Promise<
       const folder = await stagingFolder(lake, name);
       return reading(() => compactDataset(dataset, engine, { ...options, folder }));
     },
-    async gc(name, options) {
-      const dataset = await lake.catalog.open(name);
-      const tokens = await unfinishedTokens(lake.store);
-      // A run that is going on may name objects of a version that expires here.
-      const running = (await runsInto(lake.store, name)).length > 0;
-      const belongsToRun = (path: string): boolean => {
-        const file = path.slice(path.lastIndexOf("/") + 1);
-        for (const token of tokens) if (file.startsWith(`${token}-`)) return true;
-        return false;
-      };
-      return dataset.gc({
-        ...options,
-        protect: (path) => belongsToRun(path) || (options?.protect?.(path) ?? false),
-        ...(running ? {} : { objects: async (without) => new Set((await namedObjects(lake, name, without)).keys()) }),
-      });
-    },
+    gc: (name, options) => collectDataset(lake, name, options),
     erase: (name, options) => reading(() => eraseFrom(lake, name, options)),
     abandonErase: (name) => abandonErase(lake, name),
     feed: (references, options) => feedDatasets(lake, references, options),

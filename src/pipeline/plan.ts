@@ -19,6 +19,7 @@ import { rejectedName } from "./rejected.ts";
 import { cancelRun, newRunToken, unfinishedRuns, writePlan, type RunPlan } from "./runs.ts";
 import { canRead, readsOf, type Reads } from "./reads.ts";
 import { isRowLocal } from "./row-local.ts";
+import { marksOf } from "./marks.ts";
 
 /** How far a flow has come, as the snapshot keeps it. `run` grows with every commit of the flow, which fences zombies. */
 export interface FlowCursor {
@@ -39,6 +40,7 @@ export function datasetOf(flowName: string, flow: Flow): string {
 }
 
 export function requestOf(flow: Flow): ReadRequest {
+  const { key } = flow;
   const { stream, query, cursor, lag, columns, connection, path, options, part_bytes: partBytes } = flow.from;
   return {
     ...(stream === undefined ? {} : { stream }),
@@ -47,8 +49,21 @@ export function requestOf(flow: Flow): ReadRequest {
     ...(lag === undefined ? {} : { lag }),
     ...(columns === undefined ? {} : { columns }),
     ...(partBytes === undefined ? {} : { partBytes }),
+    ...(key === undefined ? {} : { key }),
     ...(connection === undefined || path !== undefined || options === undefined ? {} : { options }),
   };
+}
+
+/** What a run of the flow asks of its source. */
+export function runRequest(lake: LakeHandles, flowName: string, flow: Flow): ReadRequest {
+  return { ...requestOf(flow), flow: flowName, readers: readersOf(lake, flow) };
+}
+
+/** The flows that read what this one reads. */
+function readersOf(lake: LakeHandles, { from }: Flow): string[] {
+  return Object.entries(lake.config.flows)
+    .filter(([, flow]) => from.connection !== undefined && flow.from.connection === from.connection)
+    .map(([name]) => name);
 }
 
 /** Key, in a snapshot's summary, of the definition of the flow that made it. */
@@ -56,7 +71,7 @@ export const definitionKey = "millrace.definition";
 
 /** What must not change between a plan and its completion. */
 function definitionOf(lake: LakeHandles, flow: Flow): string {
-  const hash = createHash("sha256").update(JSON.stringify(flow));
+  const hash = createHash("sha256").update(JSON.stringify({ ...flow, watch: undefined }));
   if (flow.from.features !== undefined) hash.update(JSON.stringify(lake.features(flow.from.features)));
   return hash.digest("hex").slice(0, 16);
 }
@@ -153,15 +168,15 @@ function madeBy(dataset: Dataset | undefined, flowName: string, definition: stri
 export async function planRun(
   lake: LakeHandles,
   flowName: string,
-  options: { full?: boolean; fresh?: boolean; signal?: AbortSignal },
+  options: { full?: boolean; fresh?: boolean; source?: Source; signal?: AbortSignal },
 ): Promise<Planned | { source: Source; dataset: Dataset | undefined; plan: undefined }> {
   const flow = lake.flow(flowName);
   const name = datasetOf(flowName, flow);
   const dataset = await openIfExists(lake, name);
   const done = flowCursor(dataset, flowName);
   const definition = definitionOf(lake, flow);
-  const request = requestOf(flow);
-  const source = await openFlowSource(lake, flow);
+  const request = runRequest(lake, flowName, flow);
+  const source = options.source ?? (await openFlowSource(lake, flow));
   try {
     const erasures = await erasuresOf(lake, name, dataset);
     for (const plan of await unfinishedRuns(lake.store, flowName)) {
@@ -184,7 +199,7 @@ export async function planRun(
     }
     const whole = options.full === true || flow.mode === "replace";
     const sourcePlan = await source.plan(request, {
-      ...(whole || done.position === null ? {} : { after: done.position }),
+      ...(done.position === null ? {} : whole ? { instead: done.position } : { after: done.position }),
       ...(options.signal ? { signal: options.signal } : {}),
     });
     if (sourcePlan.overlap && flow.mode === "append") {
@@ -209,6 +224,7 @@ export async function planRun(
     if (isWhole && added.length > 0) throw enrichesWhole(flowName);
     const fitted = dataset ? dataset.evolve(wanted, flow.schema) : { columns: assignFieldIds(wanted), changed: false };
     const admitted = dataset?.admitted(fitted.columns);
+    const marks = marksOf(flow, sourcePlan, fitted.columns);
     const now = new Date();
     const plan: RunPlan = {
       run: `${flowName}/${newRunToken(now)}`,
@@ -228,7 +244,12 @@ export async function planRun(
       overlap: sourcePlan.overlap ?? false,
       erasures,
       ...(admitted === undefined ? {} : { admitted }),
+      ...(sourcePlan.more === true ? { more: true } : {}),
       ...(Object.keys(reads).length === 0 ? {} : { reads }),
+      ...(marks === undefined ? {} : { marks }),
+      ...(sourcePlan.warnings === undefined || sourcePlan.warnings.length === 0
+        ? {}
+        : { warnings: sourcePlan.warnings }),
       ...(isWhole ? { whole: true } : {}),
       ...(added.length === 0 ? {} : { enriched: added.map(({ name: column }) => column) }),
     };

@@ -1,66 +1,21 @@
-import { isMillraceError, MillraceError, sqlName, type Cursor, type Sql, type StagedFile } from "../core/index.ts";
+import { isMillraceError, MillraceError, type Column, type Cursor, type StagedFile } from "../core/index.ts";
 import { mergeChange, type Change, type Dataset, type Version } from "../dataset/index.ts";
 import type { Audited } from "./audit.ts";
-import { relationOf } from "./staging.ts";
+import { relationOf, stagingFolder } from "./staging.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { flowCursor, openIfExists } from "./plan.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import type { RunPlan } from "./runs.ts";
 import { adoptFiles, stagedPrefix } from "./stage.ts";
-import { stagingFolder } from "./staging.ts";
+import type { Removal } from "./supersede.ts";
 
 export interface Published {
   version: Version;
   updated?: number;
+  deleted?: number;
   /** Another call made the version. */
   already?: boolean;
-}
-
-/** The column that tells which of two rows with one key is newer. Undefined: nothing does. */
-export function orderOf(flow: Flow, plan: RunPlan): string | undefined {
-  const { cursor } = flow.from;
-  return plan.output.some((column) => column.name === cursor) ? cursor : undefined;
-}
-
-/**
- * Merge only: one row per key. Of several rows with the same key the one with the highest cursor stays.
- * Rows whose key has a null are all left for the audit, which moves them out: a null does not tell that two rows are one.
- */
-export async function supersede(
-  lake: LakeHandles,
-  flow: Flow,
-  plan: RunPlan,
-  files: readonly StagedFile[],
-  signal?: AbortSignal,
-): Promise<{ files: StagedFile[]; superseded: number }> {
-  const engine = await lake.engine();
-  const relation = await relationOf(lake, files, plan.output);
-  const key = plan.key.map(sqlName).join(", ");
-  const known = plan.key.map((name) => `${sqlName(name)} IS NOT NULL`).join(" AND ");
-  const rows = files.reduce((sum, file) => sum + file.rows, 0);
-  const [counted] = await engine.query(
-    `SELECT (SELECT count(*) FROM (SELECT DISTINCT ${key} FROM ${relation} WHERE ${known})) AS keys, ` +
-      `(SELECT count(*) FROM ${relation} WHERE NOT (${known})) AS unknown`,
-    signal,
-  );
-  const left = Number(counted!.keys) + Number(counted!.unknown);
-  if (left === rows) return { files: [...files], superseded: 0 };
-  const order = orderOf(flow, plan);
-  const newest = order === undefined ? "" : `${sqlName(order)} DESC NULLS LAST, `;
-  let row = "row";
-  while (plan.output.some((column) => column.name.toLowerCase() === row)) row = `_${row}`;
-  // The hash makes the choice the same in every attempt where the cursor does not decide.
-  const select: Sql =
-    `SELECT * FROM ${relation} AS ${row} ` +
-    `QUALIFY NOT (${known}) OR row_number() OVER (PARTITION BY ${key} ORDER BY ${newest}md5(${row}::VARCHAR)) = 1`;
-  const kept = await engine.write(select, {
-    columns: plan.output,
-    folder: await stagingFolder(lake, plan.dataset),
-    prefix: stagedPrefix(plan.run, "latest"),
-    ...(signal ? { signal } : {}),
-  });
-  return { files: await adoptFiles(lake, plan.dataset, kept), superseded: rows - left };
 }
 
 /** Puts what was refused beside the dataset. Done before the dataset's own commit: a refused row may be seen early, never lost. */
@@ -96,7 +51,7 @@ export async function publish(
   lake: LakeHandles,
   flow: Flow,
   plan: RunPlan,
-  audited: Audited,
+  audited: Audited & { removal?: Removal },
   summary: Record<string, string>,
   signal?: AbortSignal,
 ): Promise<Published> {
@@ -107,7 +62,7 @@ export async function publish(
     const already = dataset.versionOfRun(plan.run);
     if (already) return { version: already, already: true };
     fence(dataset, plan);
-    const { change, updated, rewritten } = await changeOf(lake, flow, plan, audited, dataset, signal);
+    const { change, updated, deleted, rewritten } = await changeOf(lake, flow, plan, audited, dataset, signal);
     try {
       const version = await dataset.commit({
         ...change,
@@ -123,7 +78,11 @@ export async function publish(
           } satisfies Record<string, Cursor | number | null>),
         },
       });
-      return { version, ...(updated === undefined ? {} : { updated }) };
+      return {
+        version,
+        ...(updated === undefined ? {} : { updated }),
+        ...(deleted === undefined ? {} : { deleted }),
+      };
     } catch (error) {
       // Another flow of the dataset was first: what this one replaces is computed again from the newer version.
       if (!isMillraceError(error) || error.code !== "conflict") throw error;
@@ -149,23 +108,26 @@ async function changeOf(
   lake: LakeHandles,
   flow: Flow,
   plan: RunPlan,
-  audited: Audited,
+  audited: Audited & { removal?: Removal },
   dataset: Dataset,
   signal?: AbortSignal,
-): Promise<{ change: Change; updated?: number; rewritten: StagedFile[] }> {
+): Promise<{ change: Change; updated?: number; deleted?: number; rewritten: StagedFile[] }> {
   const current = dataset.current();
   if (flow.mode === "append" || current === undefined) {
     return { change: { operation: "append", add: audited.files }, rewritten: [] };
   }
-  if (flow.mode === "replace") {
+  const { removal } = audited;
+  if (flow.mode === "replace" || removal?.emptied === true) {
     const change: Change = { operation: "overwrite", add: audited.files, removeAll: true, base: current.number };
-    return { change, rewritten: [] };
+    return { change, rewritten: [], ...(flow.mode === "replace" ? {} : { updated: 0, deleted: current.rows }) };
   }
+  const gone = removal?.gone ?? [];
   const merged = await mergeChange({
     dataset,
     engine: await lake.engine(),
     rows: await relationOf(lake, audited.files, plan.output),
     staged: audited.files,
+    ...(gone.length === 0 ? {} : { gone: await relationOf(lake, gone, keyColumns(plan)) }),
     key: plan.key,
     columns: plan.output,
     folder: await stagingFolder(lake, plan.dataset),
@@ -181,6 +143,11 @@ async function changeOf(
       base: current.number,
     },
     updated: merged.updated,
+    ...(gone.length === 0 ? {} : { deleted: merged.deleted }),
     rewritten,
   };
+}
+
+function keyColumns({ key, output }: RunPlan): Column[] {
+  return output.filter(({ name }) => key.includes(name));
 }

@@ -6,13 +6,14 @@ import { audit } from "./audit.ts";
 import type { Flow } from "./flow.ts";
 import type { LakeHandles } from "./lake.ts";
 import { datasetOf, erasuresOf, flowCursor, isErasedSince } from "./plan.ts";
-import { publish, supersede } from "./publish.ts";
+import { publish } from "./publish.ts";
 import { rejectedColumns, rejectedName } from "./rejected.ts";
 import { completeReplays, openRejected, takeOut, type ReplayState } from "./replay-state.ts";
 import type { RunReport } from "./report.ts";
 import { finishRun, newRunToken, replayPrefix, writeReplay, type RunPlan } from "./runs.ts";
 import { adoptFiles, dropStaged, stagedPrefix } from "./stage.ts";
 import { relationOf, stagingFolder } from "./staging.ts";
+import { rowsIn, supersede } from "./supersede.ts";
 
 export interface ReplayOptions {
   /** A predicate over the rejected dataset (`reason`, `check`, `origin`, `record`, `run`, `rejected_at`). Default: all. */
@@ -21,8 +22,6 @@ export interface ReplayOptions {
   set?: Record<string, string>;
   signal?: AbortSignal;
 }
-
-const rowsIn = (files: readonly StagedFile[]): number => files.reduce((sum, file) => sum + file.rows, 0);
 
 /**
  * Takes records that checks refused, mends them, and puts them through the flow's checks again. What passes is published

@@ -33,6 +33,10 @@ export interface RunReport {
   filtered: number;
   /** Merge only: rows of the written ones that took the place of an earlier row. */
   updated?: number;
+  /** Merge of changes only: earlier rows that deletions took out of the dataset. */
+  deleted?: number;
+  /** Merge of changes only: records that say that a row, or all rows, are gone; counted in `filtered`. */
+  deletions?: number;
   /** Merge only: rows of the batch that a later row of the same batch superseded; counted in `filtered`. */
   superseded?: number;
   checks: CheckResult[];
@@ -42,6 +46,8 @@ export interface RunReport {
   enriched?: EnrichedCount[];
   splits?: Record<string, number>;
   warnings: string[];
+  /** The source has more than one run may take: run again. */
+  more?: boolean;
   /** Copies in sinks, brought up to date after the commit. `error` is set for one that could not be. */
   publications?: PublicationOutcome[];
 }

@@ -1,5 +1,12 @@
 import { availableParallelism } from "node:os";
-import { asMillraceError, forEachLimited, isMillraceError, MillraceError, throwIfAborted } from "../core/index.ts";
+import {
+  asMillraceError,
+  forEachLimited,
+  isMillraceError,
+  MillraceError,
+  throwIfAborted,
+  type Source,
+} from "../core/index.ts";
 import type { Dataset } from "../dataset/index.ts";
 import { conclude } from "./conclude.ts";
 import type { Flow } from "./flow.ts";
@@ -16,6 +23,8 @@ export interface RunOptions {
   /** Told before an enricher spends something, for each part of the run. To stop it, abort `signal`. */
   onCost?: (estimate: CostEstimate) => void;
   signal?: AbortSignal;
+  /** An open source of the flow, which stays open. Default: one is opened for the run. */
+  source?: Source;
   /** Reads everything again instead of what is new. Not with `mode: append`. */
   full?: boolean;
 }
@@ -60,7 +69,11 @@ async function attempt(
 ): Promise<RunReport> {
   const flow = lake.flow(flowName);
   options.onProgress?.({ phase: "plan", rows: 0, bytes: 0, partsDone: 0, parts: 0 });
-  const planned = await planRun(lake, flowName, { ...options, fresh });
+  const planned = await planRun(lake, flowName, {
+    ...options,
+    fresh,
+    ...(options.source === undefined ? {} : { source: borrowed(options.source) }),
+  });
   await using source = planned.source;
   void source;
   if (planned.plan === undefined) return unchanged(flowName, flow, planned.dataset, started);
@@ -81,6 +94,10 @@ async function attempt(
     });
   }
 }
+
+/** The source for one run; who opened it closes it. */
+const borrowed = (source: Source): Source =>
+  Object.create(source, { [Symbol.asyncDispose]: { value: async () => undefined } }) as Source;
 
 async function stageAll(lake: LakeHandles, flow: Flow, planned: Planned, options: RunOptions): Promise<PartResult[]> {
   const { plan, source, request } = planned;

@@ -3,6 +3,7 @@ import { isMillraceError, MillraceError } from "../core/index.ts";
 import type { Column, Cursor, Part, StagedFile, Store } from "../core/index.ts";
 import type { Reads } from "./reads.ts";
 import type { RunReport } from "./report.ts";
+import type { ChangeMarks } from "./marks.ts";
 
 /**
  * All truth about a run is in the store (decision D4):
@@ -37,6 +38,8 @@ export interface RunPlan {
   parts: Part[];
   cursor: Cursor | null;
   overlap: boolean;
+  /** The source had more than one plan may hold. */
+  more?: boolean;
   /** How many erasures had been begun in the dataset and in its rejected one: rows staged before another are not published. */
   erasures?: { dataset: number; rejected: number };
   /** A predicate of the rows that may come in, where some keys are suppressed. */
@@ -45,6 +48,10 @@ export interface RunPlan {
   reads?: Reads;
   /** Columns of `made` that enrichers give, once a part is staged. */
   enriched?: string[];
+  /** What marks deletions and tells the newest row, in a merge of changes. */
+  marks?: ChangeMarks;
+  /** What the source wants people to know. */
+  warnings?: string[];
   /** The parts are staged as they come, and the transform then takes them all at once, because it looks across rows. */
   whole?: boolean;
 }
@@ -140,6 +147,14 @@ export async function finishRun(store: Store, report: RunReport): Promise<void> 
   await store.write(`${folder}/report.json`, encode(report));
   for await (const entry of store.list(folder)) {
     if (entry.path !== `${folder}/report.json`) await store.remove(entry.path);
+  }
+}
+
+/** Removes what is left of the oldest runs of a flow that have ended, but for the newest `keep`. */
+export async function forgetRuns(store: Store, flow: string, keep: number): Promise<void> {
+  const ended = [...(await runsBelow(store, `runs/${flow}`))].filter(([, files]) => files.ended).map(([run]) => run);
+  for (const run of ended.toSorted().slice(0, -keep)) {
+    for await (const entry of store.list(runFolder(run))) await store.remove(entry.path);
   }
 }
 

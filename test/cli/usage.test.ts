@@ -161,6 +161,7 @@ test("schema prints the JSON schema that editors use", async () => {
     "features",
     "lookup",
     "cache",
+    "collect",
     "engine",
   ]);
 });

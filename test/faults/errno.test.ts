@@ -102,7 +102,7 @@ describe("a call of the system fails", () => {
         .toArray();
       const violations: string[] = [];
       let fired = 0;
-      for (const step of random.sample(all, soak ? 14 : 3)) {
+      for (const step of random.sample(all, soak ? 14 : 2)) {
         restore();
         const ended = await finish(program({ steps: { at: [step], action: error as `E${string}`, only } }));
         // Cleaning up takes a call that could not be made for done; whatever else happened shows in its steps.
@@ -140,7 +140,7 @@ describe("a call of the system fails", () => {
   test("a source file that the device does not give is no bad data", { timeout: 120_000 }, async () => {
     const violations: string[] = [];
     // The source looks at the file first, then the engine does: for its dialect, and for its rows.
-    const cases = soak ? [1, 2, 3, 4, 5, 6, 7, 8].flatMap((n) => [`${n}`, `${n}+`]) : ["1+", "3+", "5+", "4"];
+    const cases = soak ? [1, 2, 3, 4, 5, 6, 7, 8].flatMap((n) => [`${n}`, `${n}+`]) : ["1+", "3+", "4"];
     let fired = 0;
     for (const when of cases) {
       restore();
@@ -187,7 +187,7 @@ describe("a call of the system fails", () => {
         const violations: string[] = [];
         let fired = 0;
         const points = Array.from({ length: 24 }, (_, index) => index + 1);
-        for (const number of soak ? points : random.sample(points, 5)) {
+        for (const number of soak ? points : random.sample(points, 3)) {
           const root = join(folder, String(number));
           const metadata = join(root, datasetName, "metadata");
           const strace = ["-P", metadata, "-e", "trace=fsync", "-e", `inject=fsync:error=EIO:when=${number}`];

@@ -73,7 +73,7 @@ export const mutants = {
     without: "an fsync that failed fails the write",
   },
   "end-of-postgres": {
-    file: "sources/postgres/copy-out.ts",
+    file: "protocols/postgres/copy-out.ts",
     edits: [
       [
         "if (this.#error !== undefined) throw this.#error;",
@@ -88,7 +88,7 @@ export const mutants = {
     without: "rows of PostgreSQL end where the server says so, not where the connection does",
   },
   "end-of-mysql": {
-    file: "sources/mysql/wire.ts",
+    file: "protocols/mysql/wire.ts",
     edits: [
       ["if (this.#error !== undefined) throw this.#error;", "if (this.#error !== undefined) return undefined;"],
       ["if (this.#error === undefined) this.#writer.end();", "this.#writer.end();"],
@@ -106,7 +106,7 @@ export const mutants = {
     without: "a write that a full disk refuses fails",
   },
   "silence-of-postgres": {
-    file: "sources/postgres/read.ts",
+    file: "protocols/postgres/copy-read.ts",
     edits: [
       [
         "setTimeout(() => copy.fail(tooQuiet(settings)), settings.readTimeoutMs)",
@@ -116,7 +116,7 @@ export const mutants = {
     without: "a PostgreSQL server that stands still is noticed",
   },
   "silence-of-mysql": {
-    file: "sources/mysql/session.ts",
+    file: "protocols/mysql/session.ts",
     edits: [["if (result.packets === heard) {", "if (result.packets < 0) {"]],
     without: "a MySQL server that stands still is noticed",
   },

@@ -61,7 +61,7 @@ export async function cutAt(
   options: ChildOptions,
   at: readonly number[],
 ): Promise<{ cuts: Cut[]; ended: Ended }> {
-  const child = start({ ...options, steps: { at, action: "pause" } });
+  const child = start({ ...options, steps: { ...options.steps, at, action: "pause" } });
   const cuts: Cut[] = [];
   for (;;) {
     const step = await child.paused();

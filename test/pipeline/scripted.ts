@@ -5,6 +5,7 @@ import {
   type Cursor,
   type Part,
   type Payload,
+  type Plan,
   type Registry,
 } from "../../src/core/index.ts";
 import { registry as real } from "../../src/registry.ts";
@@ -16,6 +17,8 @@ export interface Script {
   parts: Record<string, string[]>;
   /** Where the stream stands; a plan after it is empty. */
   cursor?: Cursor;
+  /** What the plan says of deletions. */
+  marks?: Pick<Plan, "deleted" | "order" | "emptied" | "warnings">;
   reads: string[];
   /** Called once per read, before any line. */
   onRead?: (part: Part, signal: AbortSignal | undefined) => void | Promise<void>;
@@ -52,7 +55,7 @@ export function registryOf(script: Script): Registry {
           const cursor = script.cursor ?? { at: "end" };
           const isNew = JSON.stringify(after) !== JSON.stringify(cursor);
           const parts = isNew ? Object.keys(script.parts).map((id) => ({ id, spec: {} })) : [];
-          return { columns: script.columns, key: [], parts, cursor };
+          return { columns: script.columns, key: [], parts, cursor, ...script.marks };
         },
         async read(part, _request, { signal }): Promise<Payload> {
           script.reads.push(part.id);

@@ -22,12 +22,38 @@ const allowed: Record<string, string[]> = {
   lookup: ["core", "engine", "dataset", "quality", "feed"],
   advisor: ["core", "engine", "dataset", "quality"],
   config: ["core", "pipeline"],
-  server: ["core", "engine", "dataset", "quality", "pipeline", "feed", "lookup", "advisor", "config", "registry.ts"],
-  cli: ["core", "engine", "dataset", "quality", "pipeline", "feed", "lookup", "advisor", "config", "registry.ts"],
+  server: [
+    "core",
+    "inbox",
+    "engine",
+    "dataset",
+    "quality",
+    "pipeline",
+    "feed",
+    "lookup",
+    "advisor",
+    "config",
+    "registry.ts",
+  ],
+  cli: [
+    "core",
+    "engine",
+    "dataset",
+    "quality",
+    "pipeline",
+    "feed",
+    "lookup",
+    "advisor",
+    "config",
+    "server",
+    "inbox",
+    "registry.ts",
+  ],
   "registry.ts": ["core", ...moduleKinds],
   "index.ts": ["core", "dataset", "engine", "quality", "pipeline", "feed", "config", "registry.ts"],
-  protocols: ["core"],
+  protocols: ["core", "inbox"],
   ...Object.fromEntries(moduleKinds.map((kind) => [kind, ["core", "sandbox", "protocols"]])),
+  sources: ["core", "sandbox", "protocols", "inbox"],
 };
 /** What goes against the direction, each with its reason. */
 const exceptions = [
@@ -36,6 +62,10 @@ const exceptions = [
   { from: /^sources\/(camera|kinesis-video)\/driver\.ts$/, to: /^formats\/video\/index\.ts$/, typeOnly: false },
   // What is fetched from an imaging archive is read as files of DICOM are, and its attributes have the names of the dictionary.
   { from: /^sources\/dicomweb\//, to: /^formats\/dicom\/(index|dictionary)\.ts$/, typeOnly: false },
+  // What a service has exported lies in a bucket.
+  { from: /^sources\/cloudwatch-logs\/backfill\.ts$/, to: /^stores\/s3\/index\.ts$/, typeOnly: false },
+  // Messages are read as records of files are.
+  { from: /^sources\/messages\//, to: /^formats\/(ndjson\/index|avro\/schema|values)\.ts$/, typeOnly: false },
   // The assets of a catalogue are images of one format.
   { from: /^sources\/stac\/assets\.ts$/, to: /^formats\/geotiff\/index\.ts$/, typeOnly: false },
   // The shapes of a configured check and of its result, which the pipeline reports.

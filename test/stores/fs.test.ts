@@ -98,3 +98,16 @@ test("check proves the conditional create and cleans up", async () => {
   const names = await readdir(store.url);
   expect(names.filter((name) => name.includes("probe") || name === ".millrace-tmp")).toEqual([]);
 });
+
+test("a folder goes with its last file, and writers who want it back at that moment get it", async () => {
+  await Promise.all(
+    Array.from({ length: 8 }, async (_, writer) => {
+      for (let round = 0; round < 40; round++) {
+        const path = `runs/flow/one/part-${writer}`;
+        await store.write(path, bytes("x"), { ifAbsent: true });
+        await store.remove(path);
+      }
+    }),
+  );
+  expect(await readdir(join(folder, "deep", "lake", "runs"))).toEqual([]);
+});

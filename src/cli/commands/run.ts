@@ -9,6 +9,9 @@ import { withLake } from "../session.ts";
 interface Flags extends GlobalFlags {
   readonly all: boolean;
   readonly full: boolean;
+  readonly watch: boolean;
+  readonly every?: string | undefined;
+  readonly metrics?: string | undefined;
 }
 
 function chosenFlows(flags: Flags, names: readonly string[], known: readonly string[]): readonly string[] {
@@ -41,6 +44,16 @@ export default async function run(this: Context, flags: Flags, ...names: string[
   const { output, signal } = this;
   await withLake(this, flags, async (lake, config) => {
     const flows = chosenFlows(flags, names, Object.keys(config.flows));
+    if (flags.watch) {
+      if (flags.full) {
+        throw new MillraceError("usage", "--watch reads what is new, --full everything", { hint: "give one of them" });
+      }
+      const { watchFlows } = await import("../watch.ts");
+      return watchFlows(this, flags, lake, flows);
+    }
+    if (flags.every !== undefined || flags.metrics !== undefined) {
+      throw new MillraceError("usage", "--every and --metrics go with --watch", { hint: "add --watch" });
+    }
     const runs: unknown[] = [];
     let code = 0;
     for (const [index, flow] of flows.entries()) {
@@ -71,6 +84,7 @@ export default async function run(this: Context, flags: Flags, ...names: string[
       if (flags.json) continue;
       if (index > 0) output.print("");
       output.print(receipt(output, report));
+      if (!flags.quiet && report.more === true) output.note(`  there is more: run it again, or with --watch`);
       if (!flags.quiet && report.status !== "unchanged") output.note(`  ${nextSteps(report)}`);
     }
     if (flags.json) output.json({ runs });

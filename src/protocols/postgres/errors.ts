@@ -95,7 +95,7 @@ const certificateErrors =
 
 /** Whatever `pg`, the server or the network threw, as one error that says what failed, on what, and what mends it. */
 export function postgresError(error: unknown, settings: Settings, where: ErrorPlace = {}): MillraceError {
-  const kind = settings.purpose === "read" ? { source: "postgres" } : {};
+  const kind = settings.source === undefined ? {} : { source: settings.source };
   const place = { connection: settings.connection, ...kind, ...where };
   if (isMillraceError(error)) return error.at(place);
   const make = (message: string, { code, temporary, hint }: Meaning): MillraceError =>

@@ -49,20 +49,27 @@ function sessionSettings(settings: Settings): [string, string][] {
 
 const asText = { getTypeParser: () => (value: string | null) => value } as unknown as pg.CustomTypesConfig;
 
-/** Connects and logs in. Throws what is wrong with host, port, encryption, user, password or database. */
-export async function openSession(settings: Settings, signal?: AbortSignal): Promise<Session> {
+/**
+ * Connects and logs in. Throws what is wrong with host, port, encryption, user, password or database. With `replication` the session takes
+ * the commands of logical replication, too, and statements without parameters only.
+ */
+export async function openSession(
+  settings: Settings,
+  signal?: AbortSignal,
+  { replication = false }: { replication?: boolean } = {},
+): Promise<Session> {
   throwIfAborted(signal);
   let tls = settings.ssl !== "disable" && !settings.host.startsWith("/");
   let client: pg.Client;
   try {
-    client = await login(settings, tls, signal);
+    client = await login(settings, tls, replication, signal);
   } catch (error) {
     if (settings.ssl !== "prefer" || !tls || !String((error as Error).message).includes("does not support SSL")) {
       throwIfAborted(signal);
       throw postgresError(error, settings);
     }
     tls = false;
-    client = await login(settings, tls, signal).catch((again: unknown) => {
+    client = await login(settings, tls, replication, signal).catch((again: unknown) => {
       throw postgresError(again, settings);
     });
   }
@@ -128,12 +135,12 @@ export async function openSession(settings: Settings, signal?: AbortSignal): Pro
     },
   };
   try {
-    const wanted = sessionSettings(settings);
+    // As text: a connection for replication takes no parameters.
+    const wanted = sessionSettings(settings).map(([name, setting]) => `('${name}', '${setting}')`);
     await session.query(
-      `SELECT set_config(known.name, wanted.setting, false)
-       FROM unnest($1::text[], $2::text[]) AS wanted(name, setting)
+      `SELECT set_config(known.name, wanted.setting, false) FROM (VALUES ${wanted.join(", ")}) AS wanted(name, setting)
        JOIN pg_catalog.pg_settings AS known ON lower(known.name) = wanted.name`,
-      [wanted.map(([name]) => name), wanted.map(([, setting]) => setting)],
+      [],
       signal,
     );
     return session;
@@ -143,7 +150,7 @@ export async function openSession(settings: Settings, signal?: AbortSignal): Pro
   }
 }
 
-async function login(settings: Settings, tls: boolean, signal?: AbortSignal): Promise<pg.Client> {
+async function login(settings: Settings, tls: boolean, replication: boolean, signal?: AbortSignal): Promise<pg.Client> {
   const client = new pg.Client({
     host: settings.host,
     port: settings.port,
@@ -164,7 +171,8 @@ async function login(settings: Settings, tls: boolean, signal?: AbortSignal): Pr
     application_name: settings.applicationName,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     keepAlive: true,
-  });
+    ...(replication ? { replication: "database" } : {}),
+  } as pg.ClientConfig);
   client.on("error", () => undefined);
   const stop = (): void => void client.connection.stream.destroy(new Error("Connection terminated"));
   signal?.addEventListener("abort", stop, { once: true });

@@ -20,6 +20,8 @@ export interface Settings {
   applicationName: string;
   /** `read`: sessions are read-only. */
   purpose: "read" | "write";
+  /** The kind of source, for messages; undefined where we write. */
+  source: string | undefined;
   connectTimeoutMs: number;
   statementTimeoutMs: number;
   lockTimeoutMs: number;
@@ -34,6 +36,7 @@ export async function settingsOf(
   options: ConnectionOptions,
   context: { connection: string; folder: string },
   purpose: Settings["purpose"],
+  source = "postgres",
 ): Promise<Settings> {
   const url = options.url === undefined ? undefined : parseUrl(options.url);
   const password = url?.password ?? options.password;
@@ -58,6 +61,7 @@ export async function settingsOf(
     key,
     applicationName: url?.applicationName ?? "millrace",
     purpose,
+    source: purpose === "read" ? source : undefined,
     connectTimeoutMs: options.connectTimeoutMs,
     statementTimeoutMs: options.statementTimeoutMs,
     lockTimeoutMs: options.lockTimeoutMs,

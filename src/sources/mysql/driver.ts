@@ -1,15 +1,15 @@
 import { MillraceError, type Source, type SourceContext } from "../../core/index.ts";
-import { openSession } from "./connect.ts";
-import { listStreams } from "./discover.ts";
-import { mysqlError } from "./errors.ts";
+import { openSession } from "../../protocols/mysql/connect.ts";
+import { listStreams } from "../../protocols/mysql/discover.ts";
+import { mysqlError } from "../../protocols/mysql/errors.ts";
 import { measureRelation } from "./measure.ts";
-import type { Options } from "./options.ts";
+import type { Options } from "../../protocols/mysql/options.ts";
 import { planParts, suggestedParts, type PartSpec } from "./plan.ts";
 import { readPart } from "./read.ts";
-import { findRelation, type Relation } from "./relations.ts";
-import type { Session } from "./session.ts";
-import { settingsOf } from "./settings.ts";
-import { Snapshot, snapshotGone } from "./snapshot.ts";
+import { findRelation, type Relation } from "../../protocols/mysql/relations.ts";
+import type { Session } from "../../protocols/mysql/session.ts";
+import { settingsOf } from "../../protocols/mysql/settings.ts";
+import { Snapshot, snapshotGone } from "../../protocols/mysql/snapshot.ts";
 
 /** Snapshots that are held at the same time, one for each of the latest plans. Each one keeps the server from cleaning up. */
 const maximumSnapshots = 4;

@@ -7,11 +7,11 @@ import {
   type Boundary,
   type SqlPosition,
 } from "../sql/index.ts";
-import { lagStart, literal } from "./literals.ts";
-import { quoteName } from "./names.ts";
-import type { Relation } from "./relations.ts";
-import type { Session } from "./session.ts";
-import { hashedText, type MappedColumn } from "./types.ts";
+import { lagStart, literal } from "../../protocols/mysql/literals.ts";
+import { quoteName } from "../../protocols/mysql/names.ts";
+import type { Relation } from "../../protocols/mysql/relations.ts";
+import type { Session } from "../../protocols/mysql/session.ts";
+import { hashedText, type MappedColumn } from "../../protocols/mysql/types.ts";
 
 /** Some rows of a relation. */
 export interface Slice {

@@ -1,5 +1,5 @@
 import { defineSource } from "../../core/index.ts";
-import { options } from "./options.ts";
+import { options } from "../../protocols/mysql/options.ts";
 
 export default defineSource({
   name: "mysql",

@@ -1,10 +1,10 @@
 import { parseDecimal, type Column, type ColumnFacts, type Cursor, type ReadRequest } from "../../core/index.ts";
 import { fromCursor } from "../sql/index.ts";
-import { literal } from "./literals.ts";
-import { quoteName } from "./names.ts";
-import type { Relation } from "./relations.ts";
-import type { Session } from "./session.ts";
-import type { MappedColumn } from "./types.ts";
+import { literal } from "../../protocols/mysql/literals.ts";
+import { quoteName } from "../../protocols/mysql/names.ts";
+import type { Relation } from "../../protocols/mysql/relations.ts";
+import type { Session } from "../../protocols/mysql/session.ts";
+import type { MappedColumn } from "../../protocols/mysql/types.ts";
 
 /** Columns measured by one statement: the server allows 4,096 expressions. */
 const columnsAtOnce = 300;

@@ -1,12 +1,12 @@
 import type { Cursor, Part, Plan, ReadRequest } from "../../core/index.ts";
 import { countHashes, toCursor } from "../sql/index.ts";
-import { toColumns } from "./discover.ts";
+import { toColumns } from "../../protocols/mysql/discover.ts";
 import { planIncrement, rowHash, type Slice } from "./incremental.ts";
-import { quoteName } from "./names.ts";
-import { splitRows } from "./ranges.ts";
-import type { Relation } from "./relations.ts";
-import type { Session } from "./session.ts";
-import { selected, type MappedColumn } from "./types.ts";
+import { quoteName } from "../../protocols/mysql/names.ts";
+import { splitRows } from "../../protocols/mysql/ranges.ts";
+import type { Relation } from "../../protocols/mysql/relations.ts";
+import type { Session } from "../../protocols/mysql/session.ts";
+import { selected, type MappedColumn } from "../../protocols/mysql/types.ts";
 
 /** A part as its `spec` holds it. */
 export interface PartSpec extends Slice {

@@ -1,8 +1,8 @@
 import type { Encoding, Part, Payload } from "../../core/index.ts";
-import { toColumns } from "./discover.ts";
+import { toColumns } from "../../protocols/mysql/discover.ts";
 import { partSelect, type PartSpec } from "./plan.ts";
-import type { Relation } from "./relations.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { Relation } from "../../protocols/mysql/relations.ts";
+import type { Snapshot } from "../../protocols/mysql/snapshot.ts";
 
 /** One part as CSV. A connection of the snapshot is taken when the first chunk is asked for, and given back with the last. */
 export function readPart(snapshot: Snapshot, relation: Relation, part: Part, signal?: AbortSignal): Payload {

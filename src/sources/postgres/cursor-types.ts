@@ -1,5 +1,5 @@
 import { MillraceError } from "../../core/index.ts";
-import { quoteText } from "./types.ts";
+import { quoteText } from "../../protocols/postgres/types.ts";
 
 /** A type whose values can be a position: totally ordered, exact as text. */
 interface CursorType {

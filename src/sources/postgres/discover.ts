@@ -1,9 +1,15 @@
 import { MillraceError, suggestion, type Column, type StreamInfo } from "../../core/index.ts";
-import { loadTypes, type TypeCatalog } from "./catalog.ts";
+import { loadTypes, type TypeCatalog } from "../../protocols/postgres/catalog.ts";
 import { isCursorType } from "./cursor-types.ts";
-import { listRelations, loadFacts, streamName, type RelationColumn, type RelationFacts } from "./relations.ts";
+import {
+  listRelations,
+  loadFacts,
+  streamName,
+  type RelationColumn,
+  type RelationFacts,
+} from "../../protocols/postgres/relations.ts";
 import type { Session } from "../../protocols/postgres/session.ts";
-import { mapType } from "./types.ts";
+import { mapType } from "../../protocols/postgres/types.ts";
 
 /** Relations whose columns are asked for at once: a database may have a hundred thousand. */
 const batchSize = 500;

@@ -12,14 +12,26 @@ import {
 import { checkSchemas, discover } from "./discover.ts";
 import { measureSubject } from "./measure.ts";
 import { planParts } from "./plan.ts";
-import { copyCsv } from "./read.ts";
-import { listNames, streamName } from "./relations.ts";
+import { copyCsv } from "../../protocols/postgres/copy-read.ts";
+import { listNames, streamName } from "../../protocols/postgres/relations.ts";
 import { openSession, placed, stoppable, type Session } from "../../protocols/postgres/session.ts";
 import type { Options } from "./options.ts";
 import { settingsOf } from "../../protocols/postgres/settings.ts";
 import { partSelect, type PartSpec } from "./slice.ts";
-import { asLockConflict, beginSnapshot, joinSnapshot, snapshotGone, type Snapshot } from "./snapshot.ts";
-import { encodingsOf, findSubject, planColumns, requireReadable, type Subject } from "./subject.ts";
+import {
+  asLockConflict,
+  beginSnapshot,
+  joinSnapshot,
+  snapshotGone,
+  type Snapshot,
+} from "../../protocols/postgres/snapshot.ts";
+import {
+  encodingsOf,
+  findSubject,
+  planColumns,
+  requireReadable,
+  type Subject,
+} from "../../protocols/postgres/subject.ts";
 
 /** Snapshots that are held at the same time, one for each of the latest plans. Each one keeps the server from cleaning up. */
 const maximumSnapshots = 4;

@@ -10,7 +10,7 @@ import {
 import { cursorLiteral, cursorType, lagStart } from "./cursor-types.ts";
 import type { Session } from "../../protocols/postgres/session.ts";
 import type { Slice } from "./slice.ts";
-import { rowHash, type Subject, type SubjectColumn } from "./subject.ts";
+import { rowHash, type Subject, type SubjectColumn } from "../../protocols/postgres/subject.ts";
 
 export interface IncrementalPlan {
   /** What is to be read; together exactly what is new. Undefined among them: all rows. Empty: nothing is new. */

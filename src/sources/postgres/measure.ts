@@ -2,7 +2,7 @@ import { parseDecimal, type Column, type ColumnFacts, type Cursor } from "../../
 import { fromCursor } from "../sql/index.ts";
 import { cursorLiteral, cursorType } from "./cursor-types.ts";
 import type { Session } from "../../protocols/postgres/session.ts";
-import type { Subject, SubjectColumn } from "./subject.ts";
+import type { Subject, SubjectColumn } from "../../protocols/postgres/subject.ts";
 
 /** Columns measured by one statement: the server allows 1,664 expressions. */
 const columnsAtOnce = 300;

@@ -1,11 +1,11 @@
 import type { Cursor, Part, Plan, ReadRequest } from "../../core/index.ts";
 import { toCursor } from "../sql/index.ts";
 import { planIncrement } from "./incremental.ts";
-import { pageGroups } from "./pages.ts";
+import { pageGroups } from "../../protocols/postgres/pages.ts";
 import type { Session } from "../../protocols/postgres/session.ts";
 import { partSelect, toSpec, type PartSpec, type Slice } from "./slice.ts";
-import type { Snapshot } from "./snapshot.ts";
-import { planColumns, type Subject } from "./subject.ts";
+import type { Snapshot } from "../../protocols/postgres/snapshot.ts";
+import { planColumns, type Subject } from "../../protocols/postgres/subject.ts";
 
 /** Bytes of a table that one part reads unless the request says otherwise. */
 const defaultPartBytes = 64 * 1024 * 1024;

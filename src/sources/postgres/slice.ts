@@ -1,8 +1,9 @@
 import type { CursorValue } from "../../core/index.ts";
 import { countHashes, postgresNames, quoteName, quotePath } from "../sql/index.ts";
 import { cursorLiteral, cursorType, lagStart } from "./cursor-types.ts";
-import type { Snapshot } from "./snapshot.ts";
-import { rowHash, selectList, type Subject, type SubjectColumn } from "./subject.ts";
+import type { PageRange } from "../../protocols/postgres/pages.ts";
+import type { Snapshot } from "../../protocols/postgres/snapshot.ts";
+import { rowHash, selectList, type Subject, type SubjectColumn } from "../../protocols/postgres/subject.ts";
 
 /** Which rows of a subject a part reads, by the cursor column. */
 export type Slice =
@@ -12,14 +13,6 @@ export type Slice =
   | { kind: "from"; column: string; value: string; lag: number }
   /** Exactly the value, without the rows whose contents are known; a row that is there twice must be known twice. */
   | { kind: "boundary"; column: string; value: string; hashes: string; columns: string[] };
-
-/** Pages of a table; `to` is not among them, and without it the range has no end. */
-export interface PageRange {
-  schema: string;
-  table: string;
-  from: number;
-  to: number | null;
-}
 
 /** What a part reads. `ranges` is null where the subject cannot be divided. */
 export interface PartSpec {

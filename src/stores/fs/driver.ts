@@ -8,6 +8,7 @@ import {
   read,
   realpathSync,
   renameSync,
+  rmdirSync,
   type Stats,
   unlinkSync,
 } from "node:fs";
@@ -137,11 +138,21 @@ export async function open(options: { path: string }, context: StoreContext): Pr
     }
   };
 
+  /** Folders are nothing by themselves, as in a store of objects: a listing would go through all that ever was. A writer makes its own again. */
+  const removeEmpty = (folder: string): void => {
+    try {
+      for (; folder.includes("/"); folder = dirname(folder)) rmdirSync(join(root, folder));
+    } catch {
+      // It is not empty.
+    }
+  };
+
   const remove: Store["remove"] = async (path) => {
     try {
       const file = locate(path);
       unlinkSync(file);
       await syncFolder(dirname(file));
+      removeEmpty(dirname(path));
     } catch (error) {
       // ENOTDIR: a part of the path is a file, so nothing lies below it.
       if (!["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) throw fileError(error, path, "remove");

@@ -51,15 +51,23 @@ function deepestRealPath(root: string, folder: string): string {
   }
 }
 
+const folderAttempts = 10;
+
 /** Runs `action`; when the folder is absent, makes it durably and runs `action` again. */
 export async function makingFolder<T>(folder: string, action: () => T): Promise<T> {
-  try {
-    return action();
-  } catch (error) {
-    if (systemCode(error) !== "ENOENT") throw error;
+  // Who removes the last file of a folder removes the folder: it may go again before there is something in it.
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return action();
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT" || attempt === folderAttempts) throw error;
+    }
+    try {
+      for (const made of makeFolders(folder)) await syncFolder(dirname(made));
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT" || attempt === folderAttempts) throw error;
+    }
   }
-  for (const made of makeFolders(folder)) await syncFolder(dirname(made));
-  return action();
 }
 
 /**

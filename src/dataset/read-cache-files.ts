@@ -122,17 +122,36 @@ export async function download(
 
 const abandonedMs = 60 * 60_000;
 
+interface Copy {
+  path: string;
+  bytes: number;
+  used: number;
+  free: boolean;
+  coming: boolean;
+}
+
+async function copiesIn(folder: string): Promise<Copy[]> {
+  for (;;) {
+    const copies: Copy[] = [];
+    let renamed = false;
+    for (const name of await readdir(folder)) {
+      if (/(?<!\.partial)\.sha256$/.test(name)) continue;
+      const path = join(folder, name);
+      const coming = name.includes(".partial");
+      const facts = await stat(path).catch(() => undefined);
+      // It has got its other name since the names were listed, and would be counted by neither.
+      if (coming && facts === undefined) renamed = true;
+      if (!facts?.isFile()) continue;
+      if (coming && Date.now() - facts.mtimeMs > abandonedMs) await rm(path, { force: true });
+      else copies.push({ path, bytes: facts.size, used: facts.mtimeMs, free: facts.nlink === 1 && !coming, coming });
+    }
+    if (!renamed) return copies;
+  }
+}
+
 /** Takes away copies that nobody uses, those used longest ago first, until there is room. Throws `limit` when what is in use leaves none. */
 export async function makeRoom(folder: string, bytes: number, maxBytes: number): Promise<void> {
-  const copies: { path: string; bytes: number; used: number; free: boolean; coming: boolean }[] = [];
-  for (const name of await readdir(folder)) {
-    const path = join(folder, name);
-    const facts = await stat(path).catch(() => undefined);
-    if (!facts?.isFile() || /(?<!\.partial)\.sha256$/.test(name)) continue;
-    const coming = name.includes(".partial");
-    if (coming && Date.now() - facts.mtimeMs > abandonedMs) await rm(path, { force: true });
-    else copies.push({ path, bytes: facts.size, used: facts.mtimeMs, free: facts.nlink === 1 && !coming, coming });
-  }
+  const copies = await copiesIn(folder);
   const sum = (some: typeof copies): number => some.reduce((total, copy) => total + copy.bytes, 0);
   let total = sum(copies) + bytes;
   const free = copies.filter((copy) => copy.free).toSorted((left, right) => left.used - right.used);

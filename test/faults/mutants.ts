@@ -141,7 +141,7 @@ export const mutants = {
     without: "a feed says which order it has, so that no client goes on in another",
   },
   "gc-ignores-runs": {
-    file: "pipeline/index.ts",
+    file: "pipeline/gc.ts",
     edits: [["protect: (path) => belongsToRun(path) ||", "protect: (path) => belongsToRun(path) === undefined ||"]],
     without: "gc spares the files of runs that are going on",
   },

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -132,6 +133,8 @@ test("texts that were copied with small changes name what they are like; sketche
     901: "near-duplicates: near-duplicate of id=8 (the same)",
   });
   const sketches = async (): Promise<string[]> => {
+    // A folder goes with its last file.
+    if (!existsSync(join(place, "lake/rows/signatures"))) return [];
     const paths = (await readdir(join(place, "lake/rows/signatures"), { recursive: true })).filter((path) =>
       path.endsWith(".parquet"),
     );
